@@ -1,0 +1,48 @@
+//! Every message of the control connection. Append-only: new variants go to the end.
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::{Command, CommandResult};
+use crate::handshake::{Hello, Refusal, Welcome};
+use crate::inventory::HostInventory;
+use crate::state::{DesiredState, ObservedState};
+use crate::telemetry::Sample;
+use crate::usage::UsageRecord;
+
+/// What an agent says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AgentMessage {
+    /// First on every connection.
+    Hello(Hello),
+    /// What the computer is.
+    Inventory(HostInventory),
+    /// What the agent found.
+    Observed(ObservedState),
+    /// How the computer does, oldest first.
+    Telemetry(Vec<Sample>),
+    /// What was used, in order of sequence.
+    Usage(Vec<UsageRecord>),
+    /// What became of a command.
+    CommandResult(CommandResult),
+    /// Asks for a new certificate for the same key: PKCS#10, DER.
+    Renew(Vec<u8>),
+}
+
+/// What a controller says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ControllerMessage {
+    /// First on every connection that is accepted.
+    Welcome(Welcome),
+    /// The connection is not accepted, or no longer.
+    Refused(Refusal),
+    /// What the agent shall run.
+    Desired(DesiredState),
+    /// Telemetry samples up to this sequence are the base of the next delta.
+    TelemetryAcknowledged(u64),
+    /// Usage records up to and with this sequence are stored.
+    UsageAcknowledged(u64),
+    /// Something to do once.
+    Command(Command),
+    /// The new certificate, DER.
+    Renewed(Vec<u8>),
+}
