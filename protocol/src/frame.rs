@@ -5,8 +5,8 @@
 //! let bytes = encode(&"hello", CONTROL_MAX).unwrap();
 //! let mut decoder = FrameDecoder::new(CONTROL_MAX);
 //! decoder.push(&bytes);
-//! assert_eq!(decoder.next::<String>().unwrap().as_deref(), Some("hello"));
-//! assert_eq!(decoder.next::<String>().unwrap(), None);
+//! assert_eq!(decoder.decode::<String>().unwrap().as_deref(), Some("hello"));
+//! assert_eq!(decoder.decode::<String>().unwrap(), None);
 //! ```
 
 use serde::Serialize;
@@ -71,7 +71,7 @@ impl FrameDecoder {
         Self { max, buffer: Vec::new(), read: 0 }
     }
 
-    /// Bytes that arrived. Call [`Self::next`] until it gives `None` after each push, so that no
+    /// Bytes that arrived. Call [`Self::decode`] until it gives `None` after each push, so that no
     /// more than one frame is ever kept.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.read > 0 {
@@ -85,7 +85,7 @@ impl FrameDecoder {
     ///
     /// # Errors
     /// The bytes are not a frame; the stream must be closed.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
+    pub fn decode<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
         let rest = &self.buffer[self.read..];
         let Some((head, body)) = rest.split_first_chunk::<HEAD>() else {
             return Ok(None);
@@ -124,7 +124,7 @@ mod tests {
             let mut got = Vec::new();
             for part in [&bytes[..cut], &bytes[cut..]] {
                 decoder.push(part);
-                while let Some(m) = decoder.next::<String>().unwrap() {
+                while let Some(m) = decoder.decode::<String>().unwrap() {
                     got.push(m);
                 }
             }
@@ -137,10 +137,10 @@ mod tests {
     fn hostile_lengths_are_refused_before_they_are_kept() {
         let mut decoder = FrameDecoder::new(64);
         decoder.push(&u32::MAX.to_le_bytes());
-        assert_eq!(decoder.next::<String>(), Err(FrameError::TooLarge { length: 4_294_967_295, max: 64 }));
+        assert_eq!(decoder.decode::<String>(), Err(FrameError::TooLarge { length: 4_294_967_295, max: 64 }));
         assert!(matches!(encode(&"x".repeat(65), 64), Err(FrameError::TooLarge { .. })));
         let mut decoder = FrameDecoder::new(64);
         decoder.push(&[3, 0, 0, 0, 1, b'a', b'b']);
-        assert_eq!(decoder.next::<String>(), Err(FrameError::Trailing(1)));
+        assert_eq!(decoder.decode::<String>(), Err(FrameError::Trailing(1)));
     }
 }

@@ -39,6 +39,9 @@ pub struct Welcome {
     pub controller_time: Timestamp,
     /// How often to report telemetry.
     pub telemetry_interval: Micros,
+    /// The longest the agent may stay silent: it sends [`crate::message::AgentMessage::Alive`] when nothing
+    /// else was said for this long.
+    pub heartbeat: Micros,
     /// Over how long to spread reconnecting after this connection is lost.
     pub reconnect_window: Micros,
     /// Usage records up to and with this sequence are stored already.

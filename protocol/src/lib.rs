@@ -18,6 +18,7 @@ pub mod text;
 pub mod unit;
 pub mod usage;
 pub mod workload;
+pub mod world;
 
 pub use id::{
     AgreementId, AssignmentId, BillId, DecisionId, HostId, OrderId, PartyId, QuoteId, ServiceId, SiteId, TokenId,

@@ -10,6 +10,7 @@ use crate::telemetry::Sample;
 use crate::usage::UsageRecord;
 
 /// What an agent says.
+#[expect(clippy::large_enum_variant, reason = "an inventory is sent once a connection; boxing would not save a copy")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AgentMessage {
     /// First on every connection.
@@ -26,6 +27,8 @@ pub enum AgentMessage {
     CommandResult(CommandResult),
     /// Asks for a new certificate for the same key: PKCS#10, DER.
     Renew(Vec<u8>),
+    /// Nothing new, still here. Any other message says the same.
+    Alive,
 }
 
 /// What a controller says.
