@@ -1,1 +1,22 @@
-//! placeholder
+//! REST types and the typed client of `/api/v1`.
+//!
+//! One schema serves the server, the command line, an order file and a partner's controller. Field names are
+//! camelCase, states are the standards' own words, money is integer millionths with its currency, times are
+//! RFC 3339 UTC, and other numbers carry their unit in the name or are texts with a unit (`"50 ms"`).
+
+pub mod artifact;
+pub mod bill;
+pub mod event;
+pub mod host;
+pub mod offering;
+pub mod order;
+pub mod page;
+pub mod party;
+pub mod problem;
+pub mod quote;
+pub mod service;
+pub mod site;
+pub mod sla;
+pub mod status;
+pub mod token;
+pub mod value;

@@ -1,0 +1,99 @@
+//! Hosts: computers with an agent, which are also the resource inventory (TMF639).
+
+use chandler_protocol::HostId;
+use chandler_protocol::inventory::HostInventory;
+use chandler_protocol::telemetry::Readings;
+use chandler_protocol::unit::{Micros, MilliCpu, Ppm};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::site::SiteRole;
+use crate::value::{Size, Time};
+
+/// How a host is, as the controller knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum HostState {
+    /// Admitted, never connected since.
+    Registered,
+    /// Connected and heard from.
+    Active,
+    /// Not heard from; what runs there runs on.
+    Unknown,
+    /// Silent for longer than the grace period; its work is placed elsewhere.
+    Lost,
+    /// Its identity was revoked.
+    Revoked,
+}
+
+/// How much of a host is taken (TMF639 resource allocation).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum AllocationStatus {
+    /// Nothing.
+    Available,
+    /// Some.
+    PartiallyAllocated,
+    /// All of its processor or memory.
+    Allocated,
+}
+
+/// Processor and memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Capacity {
+    /// Thousandths of a core.
+    #[schema(value_type = u32)]
+    pub milli_cpu: MilliCpu,
+    /// Memory.
+    #[schema(value_type = String)]
+    pub memory: Size,
+}
+
+/// A computer with an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Host {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: HostId,
+    /// What it calls itself. Display only; unique among this controller's hosts.
+    pub name: String,
+    /// Name of its site.
+    pub site: String,
+    /// Whose computer it is.
+    pub site_role: SiteRole,
+    /// How it is.
+    pub state: HostState,
+    /// Why, when there is something to say.
+    pub note: String,
+    /// When it was last heard from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub seen_at: Option<Time>,
+    /// Round-trip time of its connection, in microseconds; absent while nothing was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<i64>)]
+    pub rtt_micros: Option<Micros>,
+    /// Predicted share of the time it is up, in parts per million.
+    #[schema(value_type = u32)]
+    pub availability_ppm: Ppm,
+    /// What its owner gives to the fleet.
+    pub offered: Capacity,
+    /// What is reserved for services.
+    pub reserved: Capacity,
+    /// How much of it is taken.
+    pub allocation_status: AllocationStatus,
+    /// Number of services and task items on it.
+    pub assignments: u32,
+    /// Version of its agent.
+    pub agent_version: String,
+    /// Newest telemetry; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub readings: Option<Readings>,
+    /// Hardware and software; only in the answer for one host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub inventory: Option<HostInventory>,
+}

@@ -1,0 +1,156 @@
+//! Errors as the API tells them: `application/problem+json` (RFC 9457) with a stable code.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::quote::Alternative;
+
+/// An error. `type` and `code` are stable; `detail` says what to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// Identifies the kind of error: `urn:chandler:error:E0301`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What kind of error it is; the same text each time.
+    pub title: String,
+    /// HTTP status.
+    pub status: u16,
+    /// What happened here and what to do about it.
+    pub detail: String,
+    /// A stable code; `chandler help CODE` explains it.
+    pub code: String,
+    /// The fields that are wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+    /// For an SLA that no host meets: the nearest that can be met.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nearest: Vec<Alternative>,
+    /// Identifies the request in the controller's log.
+    #[serde(default)]
+    pub request_id: String,
+}
+
+/// One field that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldError {
+    /// Where, as dotted path: `sla.cost.max`.
+    pub pointer: String,
+    /// What is wrong and what to write.
+    pub detail: String,
+}
+
+/// A stable error code: what it means, its HTTP status, and the exit status of the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Code {
+    /// For instance `E0301`.
+    pub code: &'static str,
+    /// HTTP status.
+    pub status: u16,
+    /// Exit status of `chandler`.
+    pub exit: u8,
+    /// The constant title.
+    pub title: &'static str,
+    /// What it means and what to do, for `chandler help CODE`.
+    pub help: &'static str,
+}
+
+macro_rules! codes {
+    ($($name:ident $code:literal $status:literal $exit:literal $title:literal $help:literal;)*) => {
+        $(#[doc = $title] pub const $name: Code =
+            Code { code: $code, status: $status, exit: $exit, title: $title, help: $help };)*
+        /// Every code, in order.
+        pub const CODES: &[Code] = &[$($name),*];
+    };
+}
+
+codes! {
+    INTERNAL "E0100" 500 1 "the controller failed"
+        "An error of the controller itself. Nothing of the request was done. The log names the cause under the request id.";
+    UNREACHABLE "E0107" 503 9 "cannot reach the controller"
+        "Start the controller, or set CHANDLER_URL or --url to where it listens.";
+    UNAVAILABLE "E0108" 503 9 "the store takes no writes"
+        "The disk is full or failing. Nothing was acknowledged. Make room; the controller recovers by itself.";
+    BAD_REQUEST "E0110" 400 1 "the request is malformed"
+        "The body or a parameter cannot be read. The errors name the field.";
+    INVALID "E0111" 422 1 "a value is not allowed"
+        "The request can be read, but a value is out of range or does not fit another. The errors name the field and what to write.";
+    TOO_LARGE "E0112" 413 1 "the request is too large"
+        "Send a smaller body.";
+    NOT_SIGNED_IN "E0120" 401 4 "sign in first"
+        "Give a token: CHANDLER_TOKEN, --token-file, or chandler login. The first start of a controller writes admin.token in its data directory.";
+    FORBIDDEN "E0121" 403 4 "your role may not do this"
+        "Ask an operator, or use a token of a role that may.";
+    NOT_FOUND "E0130" 404 5 "there is no such thing"
+        "Check the name or id with the list command. Things of other customers are not found either.";
+    CONFLICT "E0140" 409 6 "it conflicts with what is there"
+        "The name is taken, or the thing is in a state that does not allow this.";
+    STALE "E0141" 412 6 "it has changed since you read it"
+        "Read it again and repeat the change on what is there now.";
+    NO_PRECONDITION "E0142" 428 6 "say which version you change"
+        "Send If-Match with the ETag of what you read.";
+    KEY_REUSED "E0143" 422 6 "the idempotency key was used for another request"
+        "Use a new key for a new request.";
+    KEY_MISSING "E0144" 400 2 "send an Idempotency-Key"
+        "Every POST carries a key chosen by the client, so that it can be repeated safely.";
+    PAGE_EXPIRED "E0145" 400 1 "the page token is not valid"
+        "Start again from the first page.";
+    JOIN_UNKNOWN "E0201" 403 4 "the join string is unknown, used up or expired"
+        "Make a new one: chandler join-token create --site SITE.";
+    JOIN_BAD_REQUEST "E0202" 400 4 "the join request is malformed"
+        "The certificate request cannot be read or is not signed by its own key.";
+    REVOKED "E0203" 403 4 "this host's identity was revoked"
+        "Join again with a new join string.";
+    VERSION "E0204" 426 1 "no common protocol version"
+        "Upgrade the older side; two versions back always work.";
+    DUPLICATE_IDENTITY "E0205" 409 1 "one key is used in two places"
+        "A disk was copied. Join one of the two again with a new join string.";
+    WRONG_ROLE "E0206" 403 4 "a certificate of this role may not use this listener"
+        "An agent's certificate is good for the agent listener and nothing else.";
+    INFEASIBLE "E0301" 422 7 "no host meets all of this SLA"
+        "Each term can be met, but not all at once. The nearest feasible offers are listed; change one term.";
+    NO_CAPACITY "E0302" 409 7 "the hosts that fit are full"
+        "The SLA can be met, but not now. Wait, make the order smaller, or take one of the nearest offers.";
+    NOT_AN_ARTIFACT "E0401" 404 5 "there is no such artifact"
+        "Publish it first: chandler artifact publish PATH --name N --version V.";
+    DIGEST_MISMATCH "E0402" 422 1 "the content is not what its digest says"
+        "It was damaged on the way. Send it again.";
+    WAIT_TIMED_OUT "E0501" 504 8 "the wait timed out; the work goes on"
+        "Look again with the show command.";
+}
+
+/// The code with this text, if there is one.
+pub fn code(text: &str) -> Option<&'static Code> {
+    CODES.iter().find(|c| c.code.eq_ignore_ascii_case(text))
+}
+
+impl Problem {
+    /// A problem of this code.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("urn:chandler:error:{}", code.code),
+            title: code.title.to_owned(),
+            status: code.status,
+            detail: detail.into(),
+            code: code.code.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// A value that is not allowed, in one field.
+    pub fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        let (pointer, detail) = (pointer.into(), detail.into());
+        let mut problem = Self::new(INVALID, format!("{pointer}: {detail}"));
+        problem.errors.push(FieldError { pointer, detail });
+        problem
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.detail, self.code)
+    }
+}
+
+impl std::error::Error for Problem {}
