@@ -105,6 +105,14 @@ impl FrameDecoder {
         Ok(Some(message))
     }
 
+    /// Takes out the bytes behind the last message: for a stream on which raw bytes follow a head frame.
+    pub fn take_rest(&mut self) -> Vec<u8> {
+        let rest = self.buffer.split_off(self.read);
+        self.buffer.clear();
+        self.read = 0;
+        rest
+    }
+
     /// Whether bytes of an unfinished frame are waiting.
     pub fn is_mid_frame(&self) -> bool {
         self.buffer.len() > self.read
