@@ -1,1 +1,25 @@
-//! placeholder
+//! Every decision of the controller, as pure functions of a snapshot.
+//!
+//! The time, the seed and the [`model::Model`] are arguments; a result is a value that carries its reasons. The
+//! modules stand in the order in which the data flows:
+//! `catalogue -> order -> sla -> fleet -> availability -> placement -> service (fulfilment) -> assurance ->
+//! relocation -> finance`, with [`model`] holding all nouns and [`audit`] checking what must never be broken.
+
+pub mod assurance;
+pub mod audit;
+pub mod availability;
+pub mod catalogue;
+pub mod draft;
+pub mod event;
+pub mod finance;
+pub mod fleet;
+pub mod fulfilment;
+pub mod identity;
+pub mod model;
+pub mod order;
+pub mod party;
+pub mod placement;
+pub mod relocation;
+pub mod service;
+pub mod site;
+pub mod sla;

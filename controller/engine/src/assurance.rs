@@ -1,0 +1,252 @@
+//! Assurance: which hosts are there, and whether each SLA holds as measured.
+
+use chandler_protocol::{HostId, Micros, Ppm, Timestamp};
+
+use crate::draft::Draft;
+use crate::event::Noun;
+use crate::fleet::{Host, HostState};
+use crate::model::Model;
+use crate::relocation;
+use crate::service::{Measured, Service, Trigger};
+use crate::sla::Terms;
+
+/// When silence means something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// A host is lost when it was silent for this long while the controller was up and listening.
+    pub grace: Micros,
+    /// When more than this share of the hosts fall silent together, nothing is concluded (promise P2).
+    pub freeze_share: Ppm,
+    /// A fleet of fewer hosts than this has no share that says anything.
+    pub freeze_least: usize,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { grace: Micros::from_secs(12), freeze_share: Ppm(500_000), freeze_least: 5 }
+    }
+}
+
+/// What [`watch`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// Decisions go on.
+    Calm,
+    /// Too many hosts fell silent together: the fault is more likely ours. Nobody is declared lost.
+    Frozen {
+        /// Silent hosts.
+        silent: usize,
+        /// Hosts that should be there.
+        of: usize,
+    },
+}
+
+/// Looks at who is silent. Hosts become unknown, lost, or active again; the work of lost ones is displaced.
+pub fn watch(draft: &mut Draft<'_>, patience: Patience) -> Watch {
+    let now = draft.now;
+    let hosts: Vec<_> = draft
+        .model
+        .hosts
+        .values()
+        .filter(|h| matches!(h.state, HostState::Active | HostState::Unknown))
+        .cloned()
+        .collect();
+    let silent: Vec<_> = hosts.iter().filter(|h| silence(&draft.model, h.id, now).0 > patience.grace.0).collect();
+    // Hosts that have been silent for long say nothing about the controller's own eyes: they are lost by now and
+    // not counted. Those here fell silent within the last grace period or two.
+    if hosts.len() >= patience.freeze_least
+        && silent.len() as u64 * 1_000_000 > hosts.len() as u64 * u64::from(patience.freeze_share.0)
+    {
+        return Watch::Frozen { silent: silent.len(), of: hosts.len() };
+    }
+    let lost: Vec<HostId> = silent.iter().map(|h| h.id).collect();
+    for host in &hosts {
+        let quiet = silence(&draft.model, host.id, now);
+        if lost.contains(&host.id) {
+            let reason = format!("silent for {quiet}, more than {}", patience.grace);
+            host_to(draft, host, HostState::Lost, &reason);
+            relocation::displace(draft, host.id, Trigger::HostFailed, &format!("host {} {reason}", host.name));
+        } else if host.state == HostState::Active
+            && !draft.model.pulse(host.id).connected
+            && quiet.0 > patience.grace.0 / 4
+        {
+            host_to(draft, host, HostState::Unknown, "connection lost; what runs there runs on");
+        }
+    }
+    Watch::Calm
+}
+
+/// How long a host has been silent while the controller was listening.
+fn silence(model: &Model, host: HostId, now: Timestamp) -> Micros {
+    now.since(model.pulse(host).seen_at.max(model.observable_since))
+}
+
+/// A host was heard from: it is active, and its history goes on.
+pub fn heard(draft: &mut Draft<'_>, host: HostId) {
+    let Some(host) = draft.model.hosts.get(&host).cloned() else { return };
+    if matches!(host.state, HostState::Registered | HostState::Unknown | HostState::Lost) {
+        let reason = if host.state == HostState::Registered { "first connection" } else { "connected again" };
+        host_to(draft, &host, HostState::Active, reason);
+    }
+}
+
+/// Moves a host to another state with its event.
+pub fn host_to(draft: &mut Draft<'_>, host: &Host, to: HostState, reason: &str) {
+    draft.event((Noun::Host, host.id.to_string(), &host.name), host.state.as_str(), to.as_str(), reason);
+    let up = to == HostState::Active;
+    // Unknown is neither up nor down: the stretch goes on until it is one or the other.
+    let history = match to {
+        HostState::Unknown => host.history,
+        _ => host.history.observe(up, draft.now, draft.model.observable_since),
+    };
+    let note = if up { String::new() } else { reason.to_owned() };
+    draft.put(Host { state: to, note, since: draft.now, history, ..host.clone() });
+}
+
+/// The measurement after the service was found up or down at `now`; time in which the controller could not see
+/// counts as neither.
+#[must_use]
+pub fn measure(before: Measured, up: bool, now: Timestamp, observable_since: Timestamp) -> Measured {
+    let mut after = before;
+    if let Some((was_up, since)) = before.current {
+        let seen = now.since(since.max(observable_since));
+        let sum = if was_up { &mut after.up } else { &mut after.down };
+        sum.0 = sum.0.saturating_add(seen.0);
+    }
+    after.current = Some((up, now));
+    after
+}
+
+/// Whether a term holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It holds.
+    Met,
+    /// It does not.
+    Violated,
+    /// Not enough was measured.
+    NotDetermined,
+}
+
+/// One term as agreed, promised and measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Objective {
+    /// The attribute.
+    pub name: &'static str,
+    /// What was agreed.
+    pub target: String,
+    /// What was promised.
+    pub predicted: String,
+    /// What is measured; empty while nothing is.
+    pub measured: String,
+    /// Whether it holds.
+    pub status: Status,
+}
+
+/// Every term of a service's SLA as measured up to `now`. `currency` stands behind amounts of money.
+pub fn objectives(model: &Model, service: &Service, terms: &Terms, now: Timestamp, currency: &str) -> Vec<Objective> {
+    let mut list = Vec::new();
+    if let Some(max) = terms.cost_max {
+        let rate = running_cost(model, service);
+        list.push(Objective {
+            name: "cost",
+            target: format!("at most {max} {currency}/month"),
+            predicted: service.predicted.map_or(String::new(), |p| format!("{} {currency}/month", p.monthly_cost)),
+            measured: rate.map_or(String::new(), |r| format!("{r} {currency}/month at what is reserved now")),
+            status: verdict(rate.map(|r| r <= max)),
+        });
+    }
+    if let Some(max) = terms.p95_max {
+        let p95 = answer_p95(model, service);
+        list.push(Objective {
+            name: "interactivity",
+            target: format!("95 % within {max}"),
+            predicted: service.predicted.and_then(|p| p.p95).map_or(String::new(), |p| p.to_string()),
+            measured: p95.map_or(String::new(), |p| p.to_string()),
+            status: verdict(p95.map(|p| p <= max)),
+        });
+    }
+    if let Some(min) = terms.availability_min {
+        let share = measured_availability(service, now, model.observable_since);
+        list.push(Objective {
+            name: "availability",
+            target: format!("at least {min}"),
+            predicted: service.predicted.map_or(String::new(), |p| p.availability.to_string()),
+            measured: share.map_or(String::new(), |s| s.to_string()),
+            status: verdict(share.map(|s| s >= min)),
+        });
+    }
+    if !terms.residency.is_empty() {
+        let countries: Vec<_> = model
+            .assignments_of(service.id)
+            .filter_map(|a| model.sites.get(&a.site).map(|s| s.country.clone()))
+            .collect();
+        list.push(Objective {
+            name: "residency",
+            target: terms.residency.join(", "),
+            predicted: countries.join(", "),
+            measured: countries.join(", "),
+            status: verdict((!countries.is_empty()).then(|| countries.iter().all(|c| terms.residency.contains(c)))),
+        });
+    }
+    list
+}
+
+fn verdict(holds: Option<bool>) -> Status {
+    match holds {
+        Some(true) => Status::Met,
+        Some(false) => Status::Violated,
+        None => Status::NotDetermined,
+    }
+}
+
+/// What the service costs a month at what is reserved for it now; `None` when nothing is.
+fn running_cost(model: &Model, service: &Service) -> Option<chandler_protocol::MicroMoney> {
+    let prices: Vec<_> = model
+        .assignments_of(service.id)
+        .map(|a| crate::placement::monthly(a.rates, a.reserved, &service.price).total().0)
+        .collect();
+    (!prices.is_empty())
+        .then(|| chandler_protocol::MicroMoney(prices.iter().fold(0, |a, b| i64::saturating_add(a, *b))))
+}
+
+/// The 95th percentile of the answer time: the way to the host plus what its health checks measured, of the
+/// slowest copy. `None` while nothing is measured.
+pub fn answer_p95(model: &Model, service: &Service) -> Option<Micros> {
+    let access = crate::placement::access_rtt(model, service.customer);
+    model
+        .assignments_of(service.id)
+        .filter_map(|a| {
+            let health = a.observed.as_ref()?.health;
+            if health.checks == 0 {
+                return None;
+            }
+            let own = model.sites.get(&a.site).is_some_and(|s| s.owner == service.customer);
+            let way = if own { Micros::ZERO } else { Micros(access.0 + model.pulse(a.host).rtt?.0) };
+            Some(Micros(way.0 + health.latency_p95.0))
+        })
+        .max()
+}
+
+/// The share of its time in which at least one copy was healthy; `None` before it first was.
+pub fn measured_availability(service: &Service, now: Timestamp, observable_since: Timestamp) -> Option<Ppm> {
+    let (up_now, _) = service.measured.current?;
+    let m = measure(service.measured, up_now, now, observable_since);
+    let total = i128::from(m.up.0) + i128::from(m.down.0);
+    (total > 0).then(|| Ppm(u32::try_from(i128::from(m.up.0) * 1_000_000 / total).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn downtime_is_counted_only_while_the_controller_could_see() {
+        let s = |n: i64| Timestamp(n * 1_000_000);
+        let m = measure(Measured::default(), true, s(0), s(0));
+        let m = measure(m, false, s(100), s(0));
+        // The controller was away from 100 s to 150 s; the service came back at 160 s.
+        let m = measure(m, true, s(160), s(150));
+        assert_eq!((m.up, m.down), (Micros::from_secs(100), Micros::from_secs(10)));
+    }
+}

@@ -1,0 +1,114 @@
+//! Rating: what a stretch of use costs and is charged, in whole millionths, rounded in one place.
+
+use chandler_protocol::{MicroMoney, Micros};
+
+use super::Charge;
+use crate::fleet::Capacity;
+use crate::service::PriceTerms;
+use crate::site::Rates;
+
+/// Most that one part of a charge can come to: a thousand million units of the currency. What would be more is
+/// held there, so that sums of charges cannot wrap.
+pub(crate) const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
+
+const MICROS_PER_HOUR: i128 = 3_600_000_000;
+const BYTES_PER_GIB: i128 = 1 << 30;
+
+/// `n / d`, rounded to the nearest whole number, and to the even one when two are as near: over many rows this
+/// favours nobody. `d` is positive.
+pub(crate) const fn round_div(n: i128, d: i128) -> i128 {
+    let (down, rest) = (n.div_euclid(d), n.rem_euclid(d));
+    // `rest > d - rest` is `2 * rest > d` without the room for an overflow.
+    if rest > d - rest || (rest == d - rest && down % 2 != 0) { down + 1 } else { down }
+}
+
+fn hold(value: i128, most: i64) -> i64 {
+    i64::try_from(value.clamp(0, i128::from(most))).unwrap_or(most)
+}
+
+/// Rates a stretch of use: what was reserved, for as long as it ran.
+///
+/// Money is computed from the rounded core-hours and GiB-hours that the bill shows, so that a customer can check
+/// every line by hand. A negative time or rate counts as zero.
+pub fn rate(running: Micros, reserved: Capacity, rates: Rates, price: &PriceTerms) -> Charge {
+    let running = i128::from(running.0.max(0));
+    let rate_of = |rate: MicroMoney| i128::from(rate.0.max(0));
+    // A core-hour is 1,000 millicores for an hour; counted in millionths, the millions cancel out.
+    let core_hours = hold(round_div(i128::from(reserved.cpu.0) * running, MICROS_PER_HOUR / 1_000), i64::MAX);
+    let gib_hours =
+        hold(round_div(i128::from(reserved.memory.0) * running, BYTES_PER_GIB * MICROS_PER_HOUR / 1_000_000), i64::MAX);
+    let cost = round_div(
+        i128::from(core_hours) * rate_of(rates.core_hour) + i128::from(gib_hours) * rate_of(rates.gib_hour),
+        1_000_000,
+    );
+    let cost = hold(cost, AMOUNT_MAX);
+    let margin = round_div(i128::from(cost) * i128::from(price.margin_percent), 100);
+    let management = round_div(running * rate_of(price.management_hour), MICROS_PER_HOUR);
+    Charge {
+        core_hours_micros: core_hours,
+        gib_hours_micros: gib_hours,
+        cost: MicroMoney(cost),
+        margin: MicroMoney(hold(margin, AMOUNT_MAX)),
+        management: MicroMoney(hold(management, AMOUNT_MAX)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chandler_protocol::{Bytes, MilliCpu};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn terms(margin_percent: u32, management_hour: i64) -> PriceTerms {
+        PriceTerms {
+            offering: ("standard".to_owned(), 1),
+            margin_percent,
+            management_hour: MicroMoney(management_hour),
+        }
+    }
+
+    #[test]
+    fn halves_go_to_the_even_neighbour() {
+        let check = |n, d, expect| assert_eq!(round_div(n, d), expect, "{n} / {d}");
+        check(1, 2, 0);
+        check(3, 2, 2);
+        check(5, 2, 2);
+        check(-1, 2, 0);
+        check(-3, 2, -2);
+        check(7, 3, 2);
+        check(8, 3, 3);
+        check(i128::MAX, 1, i128::MAX);
+    }
+
+    #[test]
+    fn what_is_reserved_is_billed() {
+        let reserved = Capacity { cpu: MilliCpu(500), memory: Bytes(2 << 30) };
+        let rates = Rates { core_hour: MicroMoney(20_000), gib_hour: MicroMoney(3_000) };
+        let charge = rate(Micros::from_secs(7_200), reserved, rates, &terms(20, 1_000));
+        assert_eq!(charge.core_hours_micros, 1_000_000);
+        assert_eq!(charge.gib_hours_micros, 4_000_000);
+        assert_eq!(charge.cost, MicroMoney(32_000));
+        assert_eq!(charge.margin, MicroMoney(6_400));
+        assert_eq!(charge.management, MicroMoney(2_000));
+        assert_eq!(charge.price(), MicroMoney(40_400));
+        assert_eq!(rate(Micros(-1), reserved, rates, &terms(20, 1_000)), Charge::default());
+    }
+
+    proptest! {
+        /// The worst numbers anybody can send neither wrap nor panic, and the parts still sum to the price.
+        #[test]
+        fn hostile_numbers_are_held(
+            running in any::<i64>(), cpu in any::<u32>(), memory in any::<u64>(), core in any::<i64>(),
+            gib in any::<i64>(), margin in any::<u32>(), management in any::<i64>(),
+        ) {
+            let reserved = Capacity { cpu: MilliCpu(cpu), memory: Bytes(memory) };
+            let rates = Rates { core_hour: MicroMoney(core), gib_hour: MicroMoney(gib) };
+            let c = rate(Micros(running), reserved, rates, &terms(margin, management));
+            for part in [c.cost.0, c.margin.0, c.management.0] {
+                prop_assert!((0..=AMOUNT_MAX).contains(&part));
+            }
+            prop_assert_eq!(c.price().0, c.cost.0 + c.margin.0 + c.management.0);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The fleet: hosts as the store knows them, and how they do right now.
+
+use chandler_protocol::inventory::HostInventory;
+use chandler_protocol::telemetry::Readings;
+use chandler_protocol::{Bytes, HostId, Micros, MilliCpu, SiteId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::availability::History;
+
+/// How a host is, as the controller knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum HostState {
+    /// Admitted, never connected since.
+    Registered,
+    /// Connected and heard from.
+    Active,
+    /// Not heard from; what runs there runs on.
+    Unknown,
+    /// Silent for longer than the grace period; its work is placed elsewhere.
+    Lost,
+    /// Its identity was revoked.
+    Revoked,
+}
+
+impl HostState {
+    /// As it stands in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Registered => "registered",
+            Self::Active => "active",
+            Self::Unknown => "unknown",
+            Self::Lost => "lost",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// Processor and memory: what is offered, reserved or free.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// Processor time.
+    pub cpu: MilliCpu,
+    /// Memory.
+    pub memory: Bytes,
+}
+
+impl Capacity {
+    /// Both together. Saturates.
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            cpu: MilliCpu(self.cpu.0.saturating_add(other.cpu.0)),
+            memory: Bytes(self.memory.0.saturating_add(other.memory.0)),
+        }
+    }
+
+    /// What is left without `other`; never below zero.
+    pub const fn minus(self, other: Self) -> Self {
+        Self {
+            cpu: MilliCpu(self.cpu.0.saturating_sub(other.cpu.0)),
+            memory: Bytes(self.memory.0.saturating_sub(other.memory.0)),
+        }
+    }
+
+    /// Whether `wanted` fits in.
+    pub const fn holds(self, wanted: Self) -> bool {
+        wanted.cpu.0 <= self.cpu.0 && wanted.memory.0 <= self.memory.0
+    }
+}
+
+/// A computer with an agent, as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Its id, which is in its certificate.
+    pub id: HostId,
+    /// Its site.
+    pub site: SiteId,
+    /// What it is called: its own name, made unique here.
+    pub name: String,
+    /// How it is.
+    pub state: HostState,
+    /// Why, when there is something to say.
+    pub note: String,
+    /// Since when it is in this state.
+    pub since: Timestamp,
+    /// SHA-256 of its public key.
+    pub key_fingerprint: [u8; 32],
+    /// The agent's version.
+    pub agent_version: String,
+    /// Highest count of agent starts seen.
+    pub starts: u64,
+    /// What it is; absent until it first connected.
+    pub inventory: Option<HostInventory>,
+    /// How often it was there.
+    pub history: History,
+    /// The last round-trip time known.
+    pub rtt: Option<Micros>,
+    /// Usage records up to and with this sequence are stored.
+    pub usage_acknowledged: u64,
+    /// When software last failed here, newest last; at most [`FAILURES_KEPT`].
+    pub failures: Vec<Timestamp>,
+}
+
+/// How many failures are remembered for each host.
+pub const FAILURES_KEPT: usize = 16;
+
+impl Host {
+    /// What its owner gives to the fleet.
+    pub fn offered(&self) -> Capacity {
+        self.inventory
+            .as_ref()
+            .map_or_else(Capacity::default, |i| Capacity { cpu: i.offered.cpu, memory: i.offered.memory })
+    }
+}
+
+/// How a host does right now. Not kept in the store: after a restart it is measured anew.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pulse {
+    /// When it was last heard from.
+    pub seen_at: Timestamp,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Smoothed round-trip time of its connection.
+    pub rtt: Option<Micros>,
+    /// Newest telemetry.
+    pub readings: Option<Readings>,
+}

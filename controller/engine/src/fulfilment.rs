@@ -1,0 +1,10 @@
+//! Fulfilment: from an acknowledged order to what is so, and back to the inventory.
+//!
+//! [`admit`] decides orders (qualify, reserve); [`advance`] compares what was intended with what agents observe and
+//! takes the next step. Both are idempotent: run twice, they change nothing the second time.
+
+mod admit;
+mod advance;
+
+pub use admit::{admit, cancel};
+pub use advance::{advance, observe};

@@ -1,0 +1,327 @@
+//! Compares what was intended with what is observed, and takes the next step for one service.
+
+use std::sync::Arc;
+
+use chandler_protocol::state::{Exit, Failure, ObservedAssignment, Phase, Target};
+use chandler_protocol::{HostId, ServiceId, Timestamp};
+
+use crate::draft::Draft;
+use crate::event::Noun;
+use crate::fleet::{FAILURES_KEPT, Host, HostState};
+use crate::model::Change;
+use crate::order::{Order, OrderState};
+use crate::relocation;
+use crate::service::{AllocationState, Assignment, OperatingStatus, Service, ServiceState, Trigger};
+use crate::sla::Agreement;
+
+/// Takes in what one host's agent observed. An assignment that is not this host's, or of an epoch that was never
+/// given out, is not believed. Gives the services that were touched.
+pub fn observe(draft: &mut Draft<'_>, host: HostId, observed: &[ObservedAssignment]) -> Vec<ServiceId> {
+    let mut touched = Vec::new();
+    for seen in observed {
+        let Some(assignment) = draft.model.assignments.get(&seen.id).cloned() else { continue };
+        let believable = assignment.host == host && seen.epoch <= assignment.epoch;
+        if !believable || assignment.observed.as_ref() == Some(seen) {
+            continue;
+        }
+        touched.push(assignment.service);
+        draft.put(Assignment { observed: Some(seen.clone()), ..assignment.as_ref().clone() });
+    }
+    touched.sort_unstable();
+    touched.dedup();
+    touched
+}
+
+/// The next step for one service. Idempotent.
+pub fn advance(draft: &mut Draft<'_>, id: ServiceId) {
+    remove_wiped(draft, id);
+    for assignment in copies(draft, id) {
+        step(draft, &assignment);
+    }
+    release_leaving(draft, id);
+    let Some(service) = draft.model.services.get(&id).cloned() else { return };
+    update_service(draft, &service);
+    complete_order(draft, id);
+}
+
+fn copies(draft: &Draft<'_>, id: ServiceId) -> Vec<Arc<Assignment>> {
+    draft.model.assignments_of(id).cloned().collect()
+}
+
+/// What an agent has wiped is back in the inventory. So is what was on a host whose identity is gone for good.
+fn remove_wiped(draft: &mut Draft<'_>, id: ServiceId) {
+    for a in copies(draft, id) {
+        if a.target != Target::Wiped {
+            continue;
+        }
+        let wiped = a.observed.as_ref().is_some_and(|o| o.phase == Phase::Wiped && o.epoch == a.epoch);
+        let gone = draft.model.hosts.get(&a.host).is_none_or(|h| h.state == HostState::Revoked);
+        if wiped || gone {
+            let name = draft.model.host_name(a.host);
+            draft.event(
+                (Noun::Assignment, a.id.to_string(), ""),
+                AllocationState::Releasing.as_str(),
+                "released",
+                format!("wiped; its resources on {name} are available again"),
+            );
+            draft.put(Change::RemoveAssignment(a.id));
+        }
+    }
+}
+
+/// The next step for one copy.
+fn step(draft: &mut Draft<'_>, a: &Assignment) {
+    let Some(seen) = a.observed.as_ref().filter(|o| o.epoch == a.epoch) else { return };
+    if a.state == AllocationState::Releasing {
+        return;
+    }
+    match seen.phase {
+        Phase::Running | Phase::Unhealthy if a.state == AllocationState::Reserved => {
+            let what = (Noun::Assignment, a.id.to_string(), "");
+            draft.event(what, a.state.as_str(), AllocationState::Allocated.as_str(), "its agent runs it");
+            draft.put(Assignment { state: AllocationState::Allocated, ..a.clone() });
+        }
+        Phase::Failed(failure) => fail(draft, a, failure, &seen.message),
+        Phase::Completed(exit) => item_ended(draft, a, exit),
+        _ => {}
+    }
+}
+
+/// It cannot run there: the host's record bears it, and another place is looked for.
+fn fail(draft: &mut Draft<'_>, a: &Assignment, failure: Failure, message: &str) {
+    let why = match failure {
+        Failure::Fetch => "its files could not be had",
+        Failure::DiskFull => "no room on the disk",
+        Failure::Start => "it could not be started",
+        Failure::Crashing => "it keeps ending by itself",
+        Failure::Unsupported => "the agent cannot run it",
+    };
+    let name = draft.model.host_name(a.host);
+    note_failure(draft, a.host);
+    relocation::displace_one(draft, a, Trigger::ProcessFailed, &format!("failed on {name}: {why} ({message})"));
+}
+
+fn note_failure(draft: &mut Draft<'_>, host: HostId) {
+    let Some(host) = draft.model.hosts.get(&host).cloned() else { return };
+    let mut failures: Vec<Timestamp> = host.failures.clone();
+    if failures.len() >= FAILURES_KEPT {
+        failures.remove(0);
+    }
+    failures.push(draft.now);
+    draft.put(Host { failures, ..host.as_ref().clone() });
+}
+
+/// A task item ended. The first end that is believed counts; a machine that went down is no end.
+fn item_ended(draft: &mut Draft<'_>, a: &Assignment, exit: Exit) {
+    let Some(service) = draft.model.services.get(&a.service).cloned() else { return };
+    let host = draft.model.host_name(a.host);
+    relocation::release(draft, a, "its run has ended");
+    if service.exit.is_some() {
+        return;
+    }
+    let mut service = service.as_ref().clone();
+    if exit == Exit::Unknown {
+        service.displaced = None;
+        service.status = OperatingStatus::Pending;
+        service.reason = format!("its run on {host} was cut off; it is run again");
+        draft.put(service);
+        return;
+    }
+    service.attempts += 1;
+    if exit != Exit::Code(0) && service.retries_left > 0 {
+        service.retries_left -= 1;
+        service.status = OperatingStatus::Pending;
+        service.reason = format!("ended with {} on {host}; {} tries left", exit_text(exit), service.retries_left);
+        draft.put(service);
+        return;
+    }
+    service.exit = Some(exit);
+    service.outputs = a.observed.as_ref().map(|o| o.outputs.clone()).unwrap_or_default();
+    service.completed_at = Some(draft.now);
+    let to = if exit == Exit::Code(0) { OperatingStatus::Completed } else { OperatingStatus::Failed };
+    draft.event(
+        (Noun::Service, service.id.to_string(), &service.name),
+        service.status.as_str(),
+        to.as_str(),
+        format!("item {} ended with {} on {host}", service.item.as_deref().unwrap_or_default(), exit_text(exit)),
+    );
+    service.status = to;
+    service.state = ServiceState::Terminating;
+    service.since = draft.now;
+    draft.put(service);
+}
+
+/// How a program ended, in words.
+fn exit_text(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("status {code}"),
+        Exit::Signal(signal) => format!("signal {signal}"),
+        Exit::Unknown => "an unknown status".to_owned(),
+        Exit::TimeLimit => "its time limit".to_owned(),
+    }
+}
+
+/// Old copies go once every new one is healthy: make before break, also for a count of one.
+fn release_leaving(draft: &mut Draft<'_>, id: ServiceId) {
+    let all = copies(draft, id);
+    let staying: Vec<_> = all.iter().filter(|a| !a.leaving && a.state != AllocationState::Releasing).collect();
+    if staying.is_empty() || !staying.iter().all(|a| is_running(a)) {
+        return;
+    }
+    for old in all.iter().filter(|a| a.leaving) {
+        relocation::release(draft, old, "the copy that takes over is healthy");
+    }
+}
+
+fn is_running(a: &Assignment) -> bool {
+    a.observed.as_ref().is_some_and(|o| o.epoch == a.epoch && o.phase == Phase::Running)
+}
+
+/// Whether a copy runs somewhere and answers, of whatever epoch.
+fn is_healthy(a: &Assignment) -> bool {
+    a.target == Target::Running && a.observed.as_ref().is_some_and(|o| o.phase == Phase::Running)
+}
+
+/// The service's life and status follow from its copies.
+fn update_service(draft: &mut Draft<'_>, service: &Arc<Service>) {
+    let all = copies(draft, service.id);
+    let mut next = service.as_ref().clone();
+    if matches!(next.state, ServiceState::Terminating) {
+        // A lost host cannot confirm; it is told to wipe if it ever returns, and nobody waits for it.
+        let waits = all.iter().any(|a| draft.model.hosts.get(&a.host).is_some_and(|h| h.state != HostState::Lost));
+        if !waits {
+            next.state = ServiceState::Terminated;
+            if next.exit.is_none() {
+                next.status = OperatingStatus::Stopped;
+            }
+        }
+    } else {
+        next.status = status_of(draft, service, &all);
+        let healthy = all.iter().any(|a| is_healthy(a) && is_seen(draft, a.host));
+        let unseen = next.status == OperatingStatus::Unknown;
+        if healthy && next.completed_at.is_none() && !next.is_task() {
+            next.completed_at = Some(draft.now);
+        }
+        if healthy {
+            next.state = ServiceState::Active;
+        }
+        // Measured from the first answer on; while nobody can see, nothing is measured.
+        let changed = next.measured.current.is_none_or(|(up, _)| up != healthy);
+        if next.completed_at.is_some() && !next.is_task() && !unseen && changed {
+            next.measured = relocation::measured(draft, &next, healthy);
+        }
+    }
+    if next == **service {
+        return;
+    }
+    if next.status != service.status {
+        next.since = draft.now;
+        let reason = all.iter().find_map(|a| a.observed.as_ref().map(|o| o.message.clone())).unwrap_or_default();
+        draft.event(
+            (Noun::Service, next.id.to_string(), &next.name),
+            service.status.as_str(),
+            next.status.as_str(),
+            reason,
+        );
+    }
+    let ended = next.state == ServiceState::Terminated && next.item.is_none();
+    let agreement = next.agreement;
+    draft.put(next);
+    if ended && let Some(agreement) = draft.model.agreements.get(&agreement).cloned() {
+        let what = (Noun::Sla, agreement.id.to_string(), agreement.service.as_str());
+        draft.event(what, "approved", "terminated", "its service is gone");
+        draft.put(Agreement { terminated: true, ..agreement.as_ref().clone() });
+    }
+}
+
+fn is_seen(draft: &Draft<'_>, host: HostId) -> bool {
+    draft.model.hosts.get(&host).is_some_and(|h| h.state == HostState::Active)
+}
+
+/// What a service does right now.
+fn status_of(draft: &Draft<'_>, service: &Service, all: &[Arc<Assignment>]) -> OperatingStatus {
+    let staying: Vec<_> = all.iter().filter(|a| a.state != AllocationState::Releasing).collect();
+    if staying.is_empty() {
+        return OperatingStatus::Pending;
+    }
+    let running = staying.iter().filter(|a| is_healthy(a) && is_seen(draft, a.host)).count();
+    let wanted = service.copies.max(1) as usize;
+    if running >= wanted && staying.iter().filter(|a| !a.leaving).all(|a| is_running(a)) {
+        OperatingStatus::Running
+    } else if running > 0 && service.completed_at.is_some() {
+        // The old copy still serves while the new one is made ready, or one of several is missing.
+        if running >= wanted { OperatingStatus::Running } else { OperatingStatus::Degraded }
+    } else if staying.iter().all(|a| !is_seen(draft, a.host)) {
+        OperatingStatus::Unknown
+    } else if staying.iter().any(|a| a.observed.as_ref().is_some_and(|o| o.phase == Phase::Unhealthy)) {
+        OperatingStatus::Degraded
+    } else if service.is_task() && staying.iter().any(|a| is_running(a)) {
+        OperatingStatus::Running
+    } else {
+        OperatingStatus::Starting
+    }
+}
+
+/// Completes the order that is being carried out on this service, when what it asked for is so.
+fn complete_order(draft: &mut Draft<'_>, id: ServiceId) {
+    let Some(service) = draft.model.services.get(&id).cloned() else { return };
+    if service.is_task() {
+        return complete_task(draft, &service);
+    }
+    let Some(order) = service.pending_order.and_then(|o| draft.model.orders.get(&o).cloned()) else { return };
+    let done = match service.state {
+        ServiceState::Terminated => true,
+        ServiceState::Terminating => false,
+        _ => {
+            let staying: Vec<_> =
+                copies(draft, id).into_iter().filter(|a| a.state != AllocationState::Releasing).collect();
+            service.status == OperatingStatus::Running
+                && staying.len() >= service.copies.max(1) as usize
+                && staying.iter().all(|a| !a.leaving && is_running(a))
+        }
+    };
+    if !done || order.state != OrderState::InProgress {
+        return;
+    }
+    let reason = match service.state {
+        ServiceState::Terminated => "stopped, wiped and back in the inventory".to_owned(),
+        _ => format!("{} runs and answers", service.name),
+    };
+    draft.order_to(&order, OrderState::Completed, reason);
+    draft.put(Service { pending_order: None, ..service.as_ref().clone() });
+}
+
+/// A task is done when its last item has ended.
+fn complete_task(draft: &mut Draft<'_>, item: &Service) {
+    let Some(order) = draft.model.orders.get(&item.order).cloned() else { return };
+    if order.state != OrderState::InProgress {
+        return;
+    }
+    let mut failed = 0_usize;
+    for other in draft.model.services_of(order.id) {
+        match other.exit {
+            None => return,
+            Some(Exit::Code(0)) => {}
+            Some(_) => failed += 1,
+        }
+    }
+    finish_task(draft, &order, failed);
+}
+
+fn finish_task(draft: &mut Draft<'_>, order: &Order, failed: usize) {
+    let total = order.spec.items.len();
+    let late = order.spec.terms.deadline.filter(|d| draft.now.since(order.ordered_at) > *d);
+    let mut reason = format!("{} of {total} items ended with status 0", total - failed);
+    if let Some(deadline) = late {
+        reason = format!("{reason}, later than the deadline of {deadline}");
+    }
+    let to = match failed {
+        0 => OrderState::Completed,
+        n if n == total => OrderState::Failed,
+        _ => OrderState::Partial,
+    };
+    draft.order_to(order, to, reason);
+    if let Some(agreement) = order.agreement.and_then(|a| draft.model.agreements.get(&a).cloned()) {
+        draft.put(Agreement { terminated: true, ..agreement.as_ref().clone() });
+    }
+}

@@ -1,0 +1,353 @@
+//! The model: every noun as of one instant, and the changes that lead from one instant to the next.
+//!
+//! The store keeps the same records on disk; this is what decisions and answers read. Its maps share structure,
+//! so that a clone is a snapshot and costs nothing.
+
+use std::sync::Arc;
+
+use chandler_protocol::{
+    AgreementId, AssignmentId, BillId, Digest, HostId, MicroMoney, OrderId, PartyId, ServiceId, SiteId, Timestamp,
+    TokenId,
+};
+use imbl::{OrdMap, OrdSet};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::catalogue::Offering;
+use crate::event::Event;
+use crate::finance::{Bill, UsageRow};
+use crate::fleet::{Capacity, Host, Pulse};
+use crate::identity::{JoinToken, Token};
+use crate::order::Order;
+use crate::party::Party;
+use crate::placement::Decision;
+use crate::service::{Assignment, Service, ServiceState};
+use crate::site::Site;
+use crate::sla::Agreement;
+
+/// Published software.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Its name.
+    pub name: String,
+    /// Its version; (name, version) is unique and never changes.
+    pub version: String,
+    /// What it runs on.
+    pub platform: String,
+    /// BLAKE3 of the archive.
+    pub digest: Digest,
+    /// Length of the archive.
+    pub length: u64,
+    /// When it was published.
+    pub published_at: Timestamp,
+}
+
+/// The sums of rated usage since the start, for a glance; the rows themselves are in the store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// What customers owe.
+    pub receivable: MicroMoney,
+    /// What is owed to site owners.
+    pub payable: MicroMoney,
+    /// Usage rows.
+    pub rows: u64,
+}
+
+/// How the store writes a record: its format is the store's affair.
+pub trait Codec {
+    /// What goes wrong.
+    type Error;
+    /// A record as text.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn encode<T: Serialize>(&self, value: &T) -> Result<String, Self::Error>;
+    /// A record from text.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn decode<T: DeserializeOwned>(&self, body: &str) -> Result<T, Self::Error>;
+}
+
+/// The answer that a request with an idempotency key got: given again when the request is repeated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Who asked.
+    pub caller: String,
+    /// The key.
+    pub key: String,
+    /// BLAKE3 of the request.
+    pub fingerprint: [u8; 32],
+    /// HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+macro_rules! records {
+    ($($(#[$doc:meta])* $variant:ident $map:ident: $key:ty => $value:ty, $of:expr, $text:expr;)*) => {
+        /// One record as the store keeps it.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Record { $($(#[$doc])* $variant(Arc<$value>),)* }
+
+        /// Every noun as of one instant.
+        #[derive(Debug, Clone, Default)]
+        pub struct Model {
+            $($(#[$doc])* pub $map: OrdMap<$key, Arc<$value>>,)*
+            /// Counts committed batches of changes.
+            pub generation: u64,
+            /// Id of the last event.
+            pub last_event: u64,
+            /// Number of the last order.
+            pub last_order: u64,
+            /// How hosts do right now. Not in the store.
+            pub pulses: OrdMap<HostId, Pulse>,
+            /// Since when the controller has been up and listening: silence before that means nothing.
+            pub observable_since: Timestamp,
+            /// ISO 4217 code of the currency of all amounts.
+            pub currency: String,
+            /// Sums of rated usage.
+            pub totals: Totals,
+            /// What is reserved on each host. Derived.
+            pub reserved: OrdMap<HostId, Capacity>,
+            /// Assignments of each host. Derived.
+            pub by_host: OrdMap<HostId, OrdSet<AssignmentId>>,
+            /// Assignments of each service. Derived.
+            pub by_service: OrdMap<ServiceId, OrdSet<AssignmentId>>,
+            /// Services of each order. Derived.
+            pub by_order: OrdMap<OrderId, OrdSet<ServiceId>>,
+            /// Names of services that are not terminated. Derived.
+            pub by_name: OrdMap<(PartyId, String), ServiceId>,
+            /// Orders that are not final. Derived.
+            pub open_orders: OrdMap<u64, OrderId>,
+            /// Services that are not terminated and not ended. Derived.
+            pub live: OrdSet<ServiceId>,
+        }
+
+        impl Record {
+            /// The table it is kept in.
+            pub const fn table(&self) -> &'static str {
+                match self { $(Self::$variant(_) => stringify!($map),)* }
+            }
+
+            /// Its key and body as the store writes them.
+            ///
+            /// # Errors
+            /// The codec's.
+            pub fn encode<C: Codec>(&self, codec: &C) -> Result<(String, String), C::Error> {
+                match self { $(Self::$variant(v) => Ok((($text)(v.as_ref()), codec.encode(v.as_ref())?)),)* }
+            }
+
+            /// The record of a table's row; `None` for a table that is not known.
+            ///
+            /// # Errors
+            /// The codec's.
+            pub fn decode<C: Codec>(codec: &C, table: &str, body: &str) -> Result<Option<Self>, C::Error> {
+                $(if table == stringify!($map) {
+                    return Ok(Some(Self::$variant(Arc::new(codec.decode(body)?))));
+                })*
+                Ok(None)
+            }
+
+            fn put(&self, model: &mut Model) {
+                match self {
+                    $(Self::$variant(v) => { model.$map.insert(($of)(v.as_ref()), v.clone()); })*
+                }
+            }
+        }
+
+        /// The tables that records are kept in.
+        pub const TABLES: &[&str] = &[$(stringify!($map)),*];
+    };
+}
+
+records! {
+    /// Parties.
+    Party parties: PartyId => Party, |v: &Party| v.id, |v: &Party| v.id.to_string();
+    /// Sites.
+    Site sites: SiteId => Site, |v: &Site| v.id, |v: &Site| v.id.to_string();
+    /// Hosts.
+    Host hosts: HostId => Host, |v: &Host| v.id, |v: &Host| v.id.to_string();
+    /// API tokens.
+    Token tokens: TokenId => Token, |v: &Token| v.id, |v: &Token| v.id.to_string();
+    /// Join tokens by the hash of their secret.
+    JoinToken join_tokens: [u8; 32] => JoinToken, |v: &JoinToken| v.secret_hash, |v: &JoinToken| Digest(v.secret_hash).to_string();
+    /// Artifacts by name and version.
+    Artifact artifacts: (String, String) => Artifact, |v: &Artifact| (v.name.clone(), v.version.clone()), |v: &Artifact| format!("{}@{}", v.name, v.version);
+    /// Offerings by name.
+    Offering offerings: String => Offering, |v: &Offering| v.name.clone(), |v: &Offering| v.name.clone();
+    /// Orders.
+    Order orders: OrderId => Order, |v: &Order| v.id, |v: &Order| v.id.to_string();
+    /// Agreements.
+    Agreement agreements: AgreementId => Agreement, |v: &Agreement| v.id, |v: &Agreement| v.id.to_string();
+    /// Services and task items.
+    Service services: ServiceId => Service, |v: &Service| v.id, |v: &Service| v.id.to_string();
+    /// Assignments.
+    Assignment assignments: AssignmentId => Assignment, |v: &Assignment| v.id, |v: &Assignment| v.id.to_string();
+    /// Bills.
+    Bill bills: BillId => Bill, |v: &Bill| v.id, |v: &Bill| v.id.to_string();
+}
+
+/// One change, applied to the model and written to the store in the same transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// A record is new or replaced.
+    Put(Record),
+    /// An assignment is gone: its resources are back.
+    RemoveAssignment(AssignmentId),
+    /// An API token is gone.
+    RemoveToken(TokenId),
+    /// Something changed state.
+    Event(Event),
+    /// A decision was taken. Kept in the store only.
+    Decision(Arc<Decision>),
+    /// Usage was measured, rated and posted. Kept in the store only, but for the totals.
+    Usage(UsageRow),
+    /// A request was answered. Kept in the store only.
+    Answer(Answer),
+}
+
+macro_rules! from_record {
+    ($($t:ident),*) => {$(
+        impl From<$t> for Change {
+            fn from(v: $t) -> Self { Self::Put(Record::$t(Arc::new(v))) }
+        }
+    )*};
+}
+from_record!(Party, Site, Host, Token, JoinToken, Artifact, Offering, Order, Agreement, Service, Assignment, Bill);
+
+impl From<Event> for Change {
+    fn from(v: Event) -> Self {
+        Self::Event(v)
+    }
+}
+
+impl Model {
+    /// Applies one change, keeping the derived indexes.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Put(record) => {
+                match record {
+                    Record::Assignment(a) => self.index_assignment(a),
+                    Record::Service(s) => self.index_service(s),
+                    Record::Order(o) => self.index_order(o),
+                    _ => {}
+                }
+                record.put(self);
+            }
+            Change::RemoveAssignment(id) => {
+                if let Some(old) = self.assignments.remove(id) {
+                    self.unindex_assignment(&old);
+                }
+            }
+            Change::RemoveToken(id) => {
+                self.tokens.remove(id);
+            }
+            Change::Event(event) => self.last_event = self.last_event.max(event.id),
+            Change::Decision(_) | Change::Answer(_) => {}
+            Change::Usage(row) => {
+                self.totals.rows += 1;
+                self.totals.receivable.0 = self.totals.receivable.0.saturating_add(row.charge.price().0);
+                self.totals.payable.0 = self.totals.payable.0.saturating_add(row.charge.cost.0);
+            }
+        }
+    }
+
+    /// Applies changes in order.
+    pub fn apply_all<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) {
+        for change in changes {
+            self.apply(change);
+        }
+    }
+
+    fn index_assignment(&mut self, new: &Arc<Assignment>) {
+        if let Some(old) = self.assignments.get(&new.id).cloned() {
+            self.unindex_assignment(&old);
+        }
+        self.by_host.entry(new.host).or_default().insert(new.id);
+        self.by_service.entry(new.service).or_default().insert(new.id);
+        let reserved = self.reserved.entry(new.host).or_default();
+        *reserved = reserved.plus(new.reserved);
+    }
+
+    fn unindex_assignment(&mut self, old: &Assignment) {
+        if let Some(set) = self.by_host.get_mut(&old.host) {
+            set.remove(&old.id);
+        }
+        if let Some(set) = self.by_service.get_mut(&old.service) {
+            set.remove(&old.id);
+        }
+        if let Some(reserved) = self.reserved.get_mut(&old.host) {
+            *reserved = reserved.minus(old.reserved);
+        }
+    }
+
+    fn index_service(&mut self, new: &Arc<Service>) {
+        self.by_order.entry(new.order).or_default().insert(new.id);
+        let ended = new.state == ServiceState::Terminated;
+        if ended {
+            self.live.remove(&new.id);
+        } else {
+            self.live.insert(new.id);
+        }
+        if new.item.is_none() {
+            let key = (new.customer, new.name.clone());
+            if !ended {
+                self.by_name.insert(key, new.id);
+            } else if self.by_name.get(&key) == Some(&new.id) {
+                self.by_name.remove(&key);
+            }
+        }
+    }
+
+    fn index_order(&mut self, new: &Arc<Order>) {
+        self.last_order = self.last_order.max(new.number);
+        if new.state.is_final() {
+            self.open_orders.remove(&new.number);
+        } else {
+            self.open_orders.insert(new.number, new.id);
+        }
+    }
+
+    /// The assignments of one host, in order of id.
+    pub fn assignments_of_host(&self, host: HostId) -> impl Iterator<Item = &Arc<Assignment>> {
+        self.by_host.get(&host).into_iter().flatten().filter_map(|id| self.assignments.get(id))
+    }
+
+    /// The assignments of one service, in order of id.
+    pub fn assignments_of(&self, service: ServiceId) -> impl Iterator<Item = &Arc<Assignment>> {
+        self.by_service.get(&service).into_iter().flatten().filter_map(|id| self.assignments.get(id))
+    }
+
+    /// The services of one order, in order of id.
+    pub fn services_of(&self, order: OrderId) -> impl Iterator<Item = &Arc<Service>> {
+        self.by_order.get(&order).into_iter().flatten().filter_map(|id| self.services.get(id))
+    }
+
+    /// The party of this name.
+    pub fn party_named(&self, name: &str) -> Option<&Arc<Party>> {
+        self.parties.values().find(|p| p.name == name)
+    }
+
+    /// The site of this name.
+    pub fn site_named(&self, name: &str) -> Option<&Arc<Site>> {
+        self.sites.values().find(|s| s.name == name)
+    }
+
+    /// The host of this name.
+    pub fn host_named(&self, name: &str) -> Option<&Arc<Host>> {
+        self.hosts.values().find(|h| h.name == name)
+    }
+
+    /// The name of a host, or its id when it is not known.
+    pub fn host_name(&self, id: HostId) -> String {
+        self.hosts.get(&id).map_or_else(|| id.to_string(), |h| h.name.clone())
+    }
+
+    /// How a host does right now.
+    pub fn pulse(&self, id: HostId) -> Pulse {
+        self.pulses.get(&id).copied().unwrap_or_default()
+    }
+}
