@@ -50,6 +50,20 @@ pub struct Capacity {
     pub memory: Size,
 }
 
+/// How often a host was there before it joined, as known from elsewhere. It is added to what is measured here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HistoryImport {
+    /// Time it was up, in microseconds.
+    pub up_micros: i64,
+    /// Time it was not, in microseconds.
+    pub down_micros: i64,
+    /// How often it went down.
+    pub outages: u32,
+    /// Where this is known from; stands in the event.
+    pub source: String,
+}
+
 /// A computer with an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

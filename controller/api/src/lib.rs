@@ -6,6 +6,7 @@
 
 pub mod artifact;
 pub mod bill;
+pub mod client;
 pub mod event;
 pub mod host;
 pub mod offering;

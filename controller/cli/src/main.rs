@@ -1,0 +1,7 @@
+//! The command `chandler`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chandler::main_with(std::env::args_os())
+}

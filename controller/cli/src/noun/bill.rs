@@ -1,0 +1,111 @@
+//! `chandler bill`: what customers owe.
+
+use chandler_api::bill::{Bill as Item, BillRun};
+use chandler_api::client::all;
+use chandler_protocol::Micros;
+use clap::{Args, Subcommand};
+
+use crate::problem::Failure;
+use crate::session::Session;
+use crate::show::{Facts, Table, moment};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  chandler bill run --customer acme\n  chandler bill show b-7k3mq2x9vd4c8z1e")]
+pub(crate) struct Bill {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make bills, or make them anew while their month is open
+    #[command(after_help = "Examples:\n  chandler bill run\n  chandler bill run --customer acme --month 2026-11")]
+    Run {
+        /// Name or id of the customer; all when left out
+        #[arg(long)]
+        customer: Option<String>,
+        /// The month, as 2026-11; the current one when left out
+        #[arg(long)]
+        month: Option<String>,
+    },
+    /// List bills
+    #[command(after_help = "Examples:\n  chandler bill list")]
+    List,
+    /// Show one bill line by line
+    #[command(after_help = "Examples:\n  chandler bill show b-7k3mq2x9vd4c8z1e")]
+    Show {
+        /// Its id
+        id: String,
+    },
+}
+
+impl Bill {
+    pub(crate) async fn run(self, session: &Session) -> Result<(), Failure> {
+        let client = session.client()?;
+        match self.verb {
+            Verb::Run { customer, month } => {
+                let items = client.bill_run(&BillRun { customer, month }).await?.items;
+                session.out.list(&items, "nothing to bill: nothing has run", || table(&items))
+            }
+            Verb::List => {
+                let items = all(|page| client.bills(page)).await?;
+                session.out.list(&items, "no bills yet. Next: chandler bill run", || table(&items))
+            }
+            Verb::Show { id } => {
+                let bill = client.bill(&id).await?;
+                session.out.object(&bill, || text(&bill))
+            }
+        }
+    }
+}
+
+fn table(items: &[Item]) -> Table {
+    let mut table = Table::new(&["BILL", "CUSTOMER", "MONTH", "STATE", ">TOTAL"]);
+    for b in items {
+        table.row([b.id.to_string(), b.customer.clone(), b.month.clone(), b.state.clone(), b.total.to_string()]);
+    }
+    table
+}
+
+fn text(bill: &Item) -> String {
+    let mut facts = Facts::default();
+    facts
+        .add("bill", format!("{}, {}", bill.id, bill.state))
+        .add("customer", &bill.customer)
+        .add("month", &bill.month)
+        .add("made", moment(bill.made_at))
+        .add("total", bill.total.to_string());
+    let amount = format!(">{}", bill.currency);
+    let mut table =
+        Table::new(&["SERVICE", "SITE", ">RAN", ">CORE-HOURS", ">AT", ">GIB-HOURS", ">AT", ">USAGE ROWS", &amount]);
+    for l in &bill.lines {
+        table.row([
+            l.service.clone(),
+            l.site.clone(),
+            Micros(l.running_micros).to_string(),
+            hours(l.core_hours_micros),
+            l.core_hour.amount().to_string(),
+            hours(l.gib_hours_micros),
+            l.gib_hour.amount().to_string(),
+            l.usage_rows.to_string(),
+            l.amount.amount().to_string(),
+        ]);
+    }
+    if bill.lines.is_empty() { facts.to_string() } else { format!("{facts}\n\n{table}") }
+}
+
+/// Millionths of an hour with four digits, because a short run must not look like none.
+fn hours(micros: i64) -> String {
+    let (sign, n) = (if micros < 0 { "-" } else { "" }, micros.unsigned_abs());
+    format!("{sign}{}.{:04}", n / 1_000_000, n % 1_000_000 / 100)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn short_runs_do_not_look_like_none() {
+        assert_eq!(super::hours(1_500), "0.0015");
+        assert_eq!(super::hours(12_345_678), "12.3456");
+        assert_eq!(super::hours(-1_000_000), "-1.0000");
+    }
+}

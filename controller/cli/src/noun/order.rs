@@ -1,0 +1,175 @@
+//! `chandler order`: what customers ask for.
+
+use std::path::PathBuf;
+
+use chandler_api::client::all;
+use chandler_api::order::{Order as Item, SoftwareKind};
+use chandler_protocol::Micros;
+use chandler_protocol::text::clean;
+use clap::{Args, Subcommand};
+
+use crate::document::Assignment;
+use crate::order_file::OrderFile;
+use crate::problem::{Again, Failure, nearest, shell};
+use crate::session::Session;
+use crate::show::{Facts, Table, age, moment};
+use crate::{upload, wait, word};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  chandler order submit -f notes.toml --wait\n  chandler order list")]
+pub(crate) struct Order {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// An order file and what is changed in it.
+#[derive(Debug, Args)]
+pub(crate) struct FileArgs {
+    /// The order, as .toml or .json; - is stdin
+    #[arg(short, long, value_name = "FILE")]
+    file: PathBuf,
+    /// Change a value of the file, such as sla.cost.max="30 EUR/month"; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    changes: Vec<Assignment>,
+    /// Add an item to the task for each of these local files; * and ? may stand in a file name
+    #[arg(long, value_name = "GLOB", num_args = 1..)]
+    items: Vec<String>,
+}
+
+impl FileArgs {
+    pub(crate) fn read(&self) -> Result<OrderFile, Failure> {
+        OrderFile::read(&self.file, &self.changes, &self.items)
+    }
+
+    /// A command with the same file and changes, to be typed next.
+    pub(crate) fn command(&self, verb: &str) -> String {
+        let mut text = format!("{verb} -f {}", shell(&self.file.display().to_string()));
+        for change in &self.changes {
+            let value = change.value.as_str().map_or_else(|| change.value.to_string(), str::to_owned);
+            text.push_str(&format!(" --set {}={}", shell(&change.path), shell(&value)));
+        }
+        for pattern in &self.items {
+            text.push_str(&format!(" --items {}", shell(pattern)));
+        }
+        text
+    }
+}
+
+/// How long to wait for an order.
+#[derive(Debug, Args)]
+pub(crate) struct WaitArgs {
+    /// Wait until it has ended, telling each phase
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Longest wait; the work goes on after it
+    #[arg(long, value_name = "TIME", default_value = "10 min")]
+    pub(crate) timeout: Micros,
+}
+
+impl WaitArgs {
+    /// Waits if asked to, and says how the order is or has ended.
+    pub(crate) async fn finish(&self, session: &Session, order: Item, again: Option<Again>) -> Result<(), Failure> {
+        if self.wait {
+            wait::order(session, order, self.timeout, again).await
+        } else {
+            wait::ended(session, &order, again)
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Submit an order
+    #[command(
+        after_help = "Examples:\n  chandler order submit -f notes.toml --wait\n  chandler order submit -f notes.toml --set sla.cost.max=\"11.20 EUR/month\"\n  chandler order submit -f count.toml --items 'data/*.csv' --wait --timeout \"1 h\""
+    )]
+    Submit {
+        #[command(flatten)]
+        file: FileArgs,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// List orders
+    #[command(after_help = "Examples:\n  chandler order list -o json")]
+    List,
+    /// Show one order and what has happened to it
+    #[command(after_help = "Examples:\n  chandler order show o-7k3mq2x9vd4c8z1e")]
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Cancel an order that has not ended
+    #[command(after_help = "Examples:\n  chandler order cancel o-7k3mq2x9vd4c8z1e")]
+    Cancel {
+        /// Its id
+        id: String,
+    },
+}
+
+impl Order {
+    pub(crate) async fn run(self, session: &Session) -> Result<(), Failure> {
+        match self.verb {
+            Verb::Submit { file, wait } => submit(session, &file, &wait).await,
+            Verb::List => list(session).await,
+            Verb::Show { id } => {
+                let order = session.client()?.order(&id).await?;
+                session.out.object(&order, || text(&order))
+            }
+            Verb::Cancel { id } => {
+                let order = session.client()?.order_cancel(&id).await?;
+                session.out.object(&order, || format!("{} {}", order.id, word::of(&order.state)))
+            }
+        }
+    }
+}
+
+async fn submit(session: &Session, file: &FileArgs, wait: &WaitArgs) -> Result<(), Failure> {
+    let mut order = file.read()?;
+    upload::inputs(session, &mut order.request, &order.base).await?;
+    let again = Again::Set(file.command("chandler order submit"));
+    let made = session.client()?.order_submit(&order.request).await;
+    let made = made.map_err(|e| Failure::from(e).or_again(again.clone()))?;
+    wait.finish(session, made, Some(again)).await
+}
+
+async fn list(session: &Session) -> Result<(), Failure> {
+    let client = session.client()?;
+    let items = all(|page| client.orders(page)).await?;
+    session.out.list(&items, "no orders yet. Next: chandler order submit -f FILE", || {
+        let mut table = Table::new(&["ORDER", "CUSTOMER", "NAME", "ACTION", "STATE", ">AGE", "WHY"]);
+        for o in &items {
+            let words = [word::of(&o.action), word::of(&o.state)];
+            let [action, state] = words;
+            let id = o.id.to_string();
+            table.row([id, o.customer.clone(), o.name.clone(), action, state, age(o.ordered_at), o.reason.clone()]);
+        }
+        table
+    })
+}
+
+fn text(order: &Item) -> String {
+    let mut facts = Facts::default();
+    let kind = if order.kind == SoftwareKind::Task { "task" } else { "service" };
+    facts
+        .add("order", order.id.to_string())
+        .add("for", format!("{} {kind} {}, customer {}", word::of(&order.action), order.name, order.customer))
+        .add("state", word::of(&order.state))
+        .add("why", &order.reason)
+        .add("code", &order.code)
+        .add("ordered", moment(order.ordered_at))
+        .add("ended", order.completed_at.map(moment).unwrap_or_default())
+        .add("agreement", order.agreement.map(|a| a.to_string()).unwrap_or_default())
+        .add("cost", order.monthly_cost.as_ref().map(|c| format!("{c}/month")).unwrap_or_default())
+        .add("items", order.items.iter().map(|(s, n)| format!("{n} {s}")).collect::<Vec<_>>().join(", "));
+    let mut text = facts.to_string();
+    text.push_str(&nearest(&order.nearest, None));
+    if !order.history.is_empty() {
+        text.push('\n');
+    }
+    for event in &order.history {
+        let line = format!("{}  {:<11} {}", moment(event.at), event.to, event.reason);
+        text.push('\n');
+        text.push_str(clean(&line, usize::MAX).trim_end());
+    }
+    text
+}
