@@ -5,6 +5,8 @@
 
 mod admit;
 mod advance;
+#[cfg(test)]
+mod stories;
 
 pub use admit::{admit, cancel};
 pub use advance::{advance, observe};

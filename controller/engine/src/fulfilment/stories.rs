@@ -1,0 +1,396 @@
+//! Orders from beginning to end on a small fleet that is stepped by hand, audited after every step.
+
+use std::collections::BTreeMap;
+
+use chandler_protocol::state::{Exit, Failure, Health, ObservedAssignment, Phase, Target};
+use chandler_protocol::workload::WorkloadKind;
+use chandler_protocol::{AssignmentId, HostId, MicroMoney, Micros, MilliCpu, OrderId, SiteId, Timestamp};
+
+use super::{admit, advance, cancel, observe};
+use crate::assurance::{self, Patience, Watch};
+use crate::audit::audit;
+use crate::catalogue::Offering;
+use crate::draft::Draft;
+use crate::fleet::{HostState, Pulse};
+use crate::model::{Change, Model};
+use crate::order::{Action, ItemSpec, Order, OrderSpec, OrderState};
+use crate::party::Party;
+use crate::placement::example::{CUSTOMER, OWNER, spot, wish};
+use crate::relocation;
+use crate::service::{OperatingStatus, Service, ServiceState, Trigger};
+use crate::site::{Rates, Site, SiteRole};
+
+/// A fleet of hosts whose core costs 1, 2, 3 ... a month, stepped by hand.
+struct World {
+    model: Model,
+    now: Timestamp,
+    drawn: u64,
+}
+
+impl World {
+    fn of(hosts: u8) -> Self {
+        let mut world = Self { model: Model::default(), now: Timestamp(1_000_000_000), drawn: 0 };
+        world.model.currency = "EUR".to_owned();
+        world.step(|draft| {
+            draft.put(Offering { margin_percent: 0, management_hour: MicroMoney(0), ..Offering::standard(draft.now) });
+            for id in [CUSTOMER, OWNER] {
+                draft.put(Party { id, name: id.to_string(), roles: Vec::new() });
+            }
+            for n in 1..=hosts {
+                let mut host = spot(n, 0).host;
+                host.site = SiteId::from_random([n; 10]);
+                let rates = Rates { core_hour: MicroMoney(i64::from(n) * 1_000), gib_hour: MicroMoney(0) };
+                draft.put(Site {
+                    id: host.site,
+                    name: format!("site-{n}"),
+                    owner: OWNER,
+                    role: SiteRole::Remote,
+                    country: "DE".to_owned(),
+                    rates,
+                    version: 1,
+                });
+                draft.put(host);
+            }
+        });
+        for n in 1..=hosts {
+            world.hear(n);
+        }
+        world
+    }
+
+    /// One transaction, as the writer would do it.
+    fn step<T>(&mut self, work: impl FnOnce(&mut Draft<'_>) -> T) -> T {
+        let drawn = &mut self.drawn;
+        let mut ids = || {
+            *drawn += 1;
+            let mut id = [0xa0; 10];
+            id[2..].copy_from_slice(&drawn.to_be_bytes());
+            id
+        };
+        let mut draft = Draft::new(&self.model, self.now, "test", &mut ids);
+        let done = work(&mut draft);
+        let model = draft.model;
+        // What the store would give back after a crash right now must be the same.
+        let mut replayed = self.model.clone();
+        replayed.apply_all(&draft.changes);
+        assert_eq!(replayed.assignments, model.assignments);
+        self.model = model;
+        self.model.generation += 1;
+        assert_eq!(audit(&self.model), [], "after a step");
+        done
+    }
+
+    fn hear(&mut self, n: u8) {
+        let pulse = Pulse { seen_at: self.now, connected: true, rtt: Some(Micros::from_millis(10)), readings: None };
+        self.model.pulses.insert(host(n), pulse);
+        self.step(|draft| assurance::heard(draft, host(n)));
+    }
+
+    fn order(&mut self, name: &str, action: Action, change: impl FnOnce(&mut OrderSpec)) -> OrderId {
+        let wish = wish();
+        let mut spec = OrderSpec {
+            offering: "standard".to_owned(),
+            workload: wish.spec,
+            platform: wish.platform,
+            terms: wish.terms,
+            policy: wish.policy,
+            items: Vec::new(),
+            retries: 0,
+        };
+        change(&mut spec);
+        let name = name.to_owned();
+        self.step(|draft| {
+            let id = OrderId::from_random(draft.id());
+            draft.put(Order {
+                id,
+                number: draft.model.last_order + 1,
+                customer: CUSTOMER,
+                name,
+                action,
+                state: OrderState::Acknowledged,
+                reason: String::new(),
+                code: String::new(),
+                nearest: Vec::new(),
+                ordered_at: draft.now,
+                completed_at: None,
+                by: "test".to_owned(),
+                agreement: None,
+                service: None,
+                spec,
+                request: String::new(),
+            });
+            id
+        })
+    }
+
+    fn admit(&mut self) {
+        self.step(|draft| {
+            admit(draft);
+            relocation::place_waiting(draft);
+        });
+    }
+
+    /// Every agent does what it was told and says so; `failing` hosts cannot run anything.
+    fn agents(&mut self, failing: &[u8]) {
+        let told: BTreeMap<HostId, Vec<ObservedAssignment>> = self
+            .model
+            .assignments
+            .values()
+            .filter(|a| self.model.pulse(a.host).connected)
+            .map(|a| {
+                let phase = match a.target {
+                    Target::Wiped => Phase::Wiped,
+                    Target::Stopped => Phase::Stopped,
+                    Target::Running if failing.iter().any(|n| host(*n) == a.host) => Phase::Failed(Failure::Crashing),
+                    Target::Running if a.spec.kind == WorkloadKind::Task => Phase::Completed(Exit::Code(0)),
+                    Target::Running => Phase::Running,
+                };
+                (a.host, seen(a.id, a.epoch, phase))
+            })
+            .fold(BTreeMap::new(), |mut map, (host, seen)| {
+                map.entry(host).or_insert_with(Vec::new).push(seen);
+                map
+            });
+        for (host, observed) in told {
+            self.step(|draft| {
+                for service in observe(draft, host, &observed) {
+                    advance(draft, service);
+                }
+            });
+        }
+        self.step(|draft| relocation::place_waiting(draft));
+    }
+
+    fn state(&self, order: OrderId) -> OrderState {
+        self.model.orders[&order].state
+    }
+
+    fn service(&self, name: &str) -> &Service {
+        let id = self.model.by_name[&(CUSTOMER, name.to_owned())];
+        &self.model.services[&id]
+    }
+
+    /// Numbers of the hosts on which copies of a service are that are not on their way out.
+    fn places(&self, name: &str) -> Vec<u8> {
+        let places = self.model.assignments_of(self.service(name).id);
+        places.filter(|a| a.target == Target::Running).map(|a| a.host.as_bytes()[0]).collect()
+    }
+}
+
+fn host(n: u8) -> HostId {
+    HostId::from_random([n; 10])
+}
+
+fn seen(id: AssignmentId, epoch: u64, phase: Phase) -> ObservedAssignment {
+    let (ports, message, outputs) = (Vec::new(), String::new(), Vec::new());
+    ObservedAssignment { id, epoch, phase, ports, starts: 1, failures: 0, message, health: Health::default(), outputs }
+}
+
+#[test]
+fn an_order_runs_on_the_cheapest_host_and_is_given_back_when_deleted() {
+    let mut world = World::of(3);
+    let order = world.order("notes", Action::Add, |_| {});
+    world.admit();
+    assert_eq!(world.state(order), OrderState::InProgress);
+    assert_eq!(world.service("notes").status, OperatingStatus::Starting);
+    world.agents(&[]);
+    assert_eq!(world.state(order), OrderState::Completed);
+    assert_eq!(world.places("notes"), [1]);
+    let service = world.service("notes").id;
+
+    let delete = world.order("notes", Action::Delete, |_| {});
+    world.admit();
+    assert_eq!(world.state(delete), OrderState::InProgress, "not done before the agent has wiped it");
+    world.agents(&[]);
+    assert_eq!(world.state(delete), OrderState::Completed);
+    assert_eq!(world.model.services[&service].state, ServiceState::Terminated);
+    assert!(world.model.assignments.is_empty());
+    assert_eq!(world.model.reserved[&host(1)], crate::fleet::Capacity::default());
+}
+
+#[test]
+fn of_many_orders_for_the_last_unit_the_first_wins_and_the_others_hear_why() {
+    let mut world = World::of(1);
+    let whole = |spec: &mut OrderSpec| spec.workload.limits.cpu = Some(MilliCpu(3_000));
+    let orders: Vec<_> = (0..50).map(|n| world.order(&format!("n{n}"), Action::Add, whole)).collect();
+    world.admit();
+    assert_eq!(world.state(orders[0]), OrderState::InProgress);
+    for order in &orders[1..] {
+        let order = &world.model.orders[order];
+        assert_eq!((order.state, order.code.as_str()), (OrderState::Rejected, "E0302"));
+        assert!(order.nearest.iter().any(|n| n.term == "software.limits.cpu"), "{:?}", order.nearest);
+    }
+}
+
+#[test]
+fn an_amended_sla_moves_the_service_and_the_old_copy_serves_until_the_new_one_does() {
+    let mut world = World::of(2);
+    world.order("notes", Action::Add, |_| {});
+    world.admit();
+    world.agents(&[]);
+    world.step(|draft| {
+        let known = draft.model.hosts[&host(1)].as_ref().clone();
+        let history =
+            crate::availability::History { up: Micros(0), down: Micros::from_secs(9_000_000), ..known.history };
+        draft.put(crate::fleet::Host { history, ..known });
+    });
+    let amend = world
+        .order("notes", Action::Modify, |spec| spec.terms.availability_min = Some(chandler_protocol::Ppm(900_000)));
+    world.admit();
+    assert_eq!(world.places("notes"), [1, 2], "both run while the new one is made ready");
+    world.agents(&[]);
+    assert_eq!(world.places("notes"), [2]);
+    world.agents(&[]);
+    assert_eq!(world.state(amend), OrderState::Completed);
+    let [moved] = world.service("notes").replacements.as_slice() else { panic!("one change of place") };
+    assert_eq!((moved.trigger, moved.from, moved.to), (Trigger::SlaAmended, host(1), host(2)));
+    let agreement = world.model.agreements[&world.service("notes").agreement].clone();
+    assert_eq!(agreement.versions.len(), 2);
+}
+
+#[test]
+fn an_amendment_that_cannot_be_met_changes_nothing() {
+    let mut world = World::of(1);
+    world.order("notes", Action::Add, |_| {});
+    world.admit();
+    world.agents(&[]);
+    let before = world.model.assignments.clone();
+    let amend = world.order("notes", Action::Modify, |spec| spec.terms.residency = vec!["FR".to_owned()]);
+    world.admit();
+    assert_eq!((world.state(amend), world.model.orders[&amend].code.as_str()), (OrderState::Rejected, "E0301"));
+    assert_eq!(world.model.assignments, before);
+    assert_eq!(world.model.agreements[&world.service("notes").agreement].versions.len(), 1);
+}
+
+#[test]
+fn a_silent_host_is_lost_after_the_grace_and_its_service_runs_elsewhere() {
+    let mut world = World::of(3);
+    world.order("notes", Action::Add, |_| {});
+    world.admit();
+    world.agents(&[]);
+    for _ in 0..13 {
+        world.now.0 += 1_000_000;
+        world.hear(2);
+        world.hear(3);
+    }
+    assert_eq!(world.step(|draft| assurance::watch(draft, Patience::default())), Watch::Calm);
+    assert_eq!(world.model.hosts[&host(1)].state, HostState::Lost);
+    world.step(|draft| relocation::place_waiting(draft));
+    world.model.pulses.insert(host(1), Pulse::default());
+    world.agents(&[]);
+    assert_eq!(world.places("notes"), [2]);
+    assert_eq!(world.service("notes").replacements[0].trigger, Trigger::HostFailed);
+
+    // It comes back: it is told to wipe its old copy, and nothing else changes.
+    world.hear(1);
+    world.agents(&[]);
+    assert_eq!(world.model.assignments.len(), 1);
+    assert_eq!(world.places("notes"), [2]);
+}
+
+#[test]
+fn a_blind_controller_declares_nobody_lost() {
+    let mut world = World::of(5);
+    world.now.0 += 100_000_000;
+    world.model.observable_since = world.now;
+    assert_eq!(world.step(|draft| assurance::watch(draft, Patience::default())), Watch::Calm);
+    assert!(world.model.hosts.values().all(|h| h.state == HostState::Active), "it has only just opened its eyes");
+    world.now.0 += 100_000_000;
+    world.hear(1);
+    let found = world.step(|draft| assurance::watch(draft, Patience::default()));
+    assert_eq!(found, Watch::Frozen { silent: 4, of: 5 });
+    assert!(world.model.hosts.values().all(|h| h.state == HostState::Active));
+}
+
+#[test]
+fn software_that_fails_on_one_host_is_tried_on_another() {
+    let mut world = World::of(2);
+    world.order("notes", Action::Add, |_| {});
+    world.admit();
+    world.agents(&[1]);
+    assert_eq!(world.places("notes"), [2]);
+    world.agents(&[1]);
+    assert_eq!(world.service("notes").status, OperatingStatus::Running);
+    assert_eq!(world.service("notes").replacements[0].trigger, Trigger::ProcessFailed);
+    assert_eq!(world.model.hosts[&host(1)].failures.len(), 1);
+}
+
+#[test]
+fn a_task_runs_each_item_once_and_waits_for_room() {
+    let mut world = World::of(2);
+    let order = world.order("count", Action::Add, |spec| {
+        spec.workload.kind = WorkloadKind::Task;
+        spec.items = (0..30).map(|n| ItemSpec { name: format!("i{n}"), inputs: Vec::new() }).collect();
+    });
+    world.admit();
+    assert_eq!(world.model.assignments.len(), 8, "four cores each on two hosts");
+    let mut rounds = 0;
+    while world.state(order) == OrderState::InProgress {
+        world.agents(&[]);
+        rounds += 1;
+        assert!(rounds < 40, "the task makes no progress");
+    }
+    assert_eq!(world.state(order), OrderState::Completed);
+    let items: Vec<_> = world.model.services_of(order).collect();
+    assert_eq!(items.len(), 30);
+    assert!(items.iter().all(|i| i.attempts == 1 && i.exit == Some(Exit::Code(0))));
+}
+
+#[test]
+fn a_result_counts_once_and_another_hosts_word_counts_never() {
+    let mut world = World::of(2);
+    let order = world.order("count", Action::Add, |spec| {
+        spec.workload.kind = WorkloadKind::Task;
+        spec.items = vec![ItemSpec { name: "one".to_owned(), inputs: Vec::new() }];
+    });
+    world.admit();
+    let a = world.model.assignments.values().next().unwrap().clone();
+    let other = if a.host == host(1) { host(2) } else { host(1) };
+    let lie = [seen(a.id, a.epoch, Phase::Completed(Exit::Code(0)))];
+    assert!(world.step(|draft| observe(draft, other, &lie)).is_empty(), "not its assignment");
+    let future = [seen(a.id, a.epoch + 7, Phase::Running)];
+    assert!(world.step(|draft| observe(draft, a.host, &future)).is_empty(), "an epoch that was never given out");
+    let cut_off = [seen(a.id, a.epoch, Phase::Completed(Exit::Unknown))];
+    world.step(|draft| {
+        for service in observe(draft, a.host, &cut_off) {
+            advance(draft, service);
+        }
+        relocation::place_waiting(draft);
+    });
+    assert_eq!(world.state(order), OrderState::InProgress, "a run that was cut off is no result");
+    for _ in 0..4 {
+        world.agents(&[]);
+    }
+    assert_eq!(world.state(order), OrderState::Completed);
+}
+
+#[test]
+fn a_cancelled_order_gives_everything_back() {
+    let mut world = World::of(1);
+    let order = world.order("notes", Action::Add, |_| {});
+    world.admit();
+    world.step(|draft| {
+        let order = draft.model.orders[&order].clone();
+        cancel(draft, &order, "changed my mind");
+    });
+    world.agents(&[]);
+    assert_eq!(world.state(order), OrderState::Cancelled);
+    assert!(world.model.assignments.is_empty());
+    assert!(world.model.live.is_empty());
+}
+
+#[test]
+fn every_step_is_idempotent() {
+    let mut world = World::of(2);
+    world.order("notes", Action::Add, |_| {});
+    world.admit();
+    world.agents(&[]);
+    let service = world.service("notes").id;
+    let changes = world.step(|draft| {
+        admit(draft);
+        relocation::place_waiting(draft);
+        advance(draft, service);
+        draft.changes.clone()
+    });
+    assert_eq!(changes, Vec::<Change>::new());
+}

@@ -1,0 +1,130 @@
+//! Settings: one TOML file and flags over it. Parsed by a pure function; unknown keys are refused with their line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use chandler_api::value::Span;
+use chandler_engine::assurance::Patience;
+use chandler_protocol::Micros;
+use serde::Deserialize;
+
+use crate::link::LinkConfig;
+
+/// Every setting, with its default.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Config {
+    /// Where the store, the CA and the artifacts are.
+    pub data_dir: PathBuf,
+    /// Where the API listens. Plain HTTP: on another address than loopback, put a TLS proxy in front.
+    pub http: SocketAddr,
+    /// Where agents connect (UDP).
+    pub quic: SocketAddr,
+    /// The addresses that join strings name, when they differ from `quic`.
+    pub advertise: Vec<SocketAddr>,
+    /// `sqlite://PATH`; by default a file in the data directory.
+    pub database: Option<String>,
+    /// ISO 4217 code of the currency of all amounts. Fixed at the first start.
+    pub currency: String,
+    /// A host is lost when it was silent for this long.
+    pub grace: Span,
+    /// The longest an agent may stay silent; at most a third of `grace`.
+    pub heartbeat: Span,
+    /// How often agents report telemetry.
+    pub telemetry_interval: Span,
+    /// How long an agent's certificate is good for; it is renewed at half that.
+    pub certificate_life: Span,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("/var/lib/chandler-controller"),
+            http: SocketAddr::from(([127, 0, 0, 1], 7480)),
+            quic: SocketAddr::from(([127, 0, 0, 1], 7443)),
+            advertise: Vec::new(),
+            database: None,
+            currency: "EUR".to_owned(),
+            grace: Span(Micros::from_secs(12)),
+            heartbeat: Span(Micros::from_secs(4)),
+            telemetry_interval: Span(Micros::from_secs(10)),
+            certificate_life: Span(Micros::from_secs(24 * 3_600)),
+        }
+    }
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+impl Config {
+    /// Settings from the text of a file.
+    ///
+    /// # Errors
+    /// The line and key that are wrong.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|e| ConfigError(e.to_string()))
+    }
+
+    /// Checks what no single value can tell.
+    ///
+    /// # Errors
+    /// The setting that is wrong, and what to write.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let bad = |text: &str| Err(ConfigError(text.to_owned()));
+        if self.currency.len() != 3 || !self.currency.bytes().all(|b| b.is_ascii_uppercase()) {
+            return bad("currency: write an ISO 4217 code such as \"EUR\"");
+        }
+        if self.heartbeat.0.0 < 50_000 || self.telemetry_interval.0.0 < 100_000 {
+            return bad("heartbeat, telemetryInterval: at least 50 ms and 100 ms");
+        }
+        if self.grace.0.0 < self.heartbeat.0.0.saturating_mul(3) {
+            return bad("grace: at least three times the heartbeat, or one lost packet would lose a host");
+        }
+        if self.certificate_life.0.0 < 2_000_000 {
+            return bad("certificateLife: at least 2 s");
+        }
+        if self.quic.ip().is_unspecified() && self.advertise.is_empty() {
+            return bad("advertise: quic listens on every address; name the ones that agents shall use (--advertise)");
+        }
+        Ok(())
+    }
+
+    /// When silence means something.
+    pub fn patience(&self) -> Patience {
+        Patience { grace: self.grace.0, ..Patience::default() }
+    }
+
+    /// What agents are told to keep to.
+    pub fn link(&self) -> LinkConfig {
+        LinkConfig {
+            telemetry_interval: self.telemetry_interval.0,
+            heartbeat: self.heartbeat.0,
+            reconnect_window: LinkConfig::default().reconnect_window,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_settings_are_named() {
+        let check = |text: &str, expect: &str| {
+            let shown = match Config::parse(text).and_then(|c| c.check()) {
+                Ok(()) => "ok".to_owned(),
+                Err(e) => e.to_string(),
+            };
+            assert!(shown.contains(expect), "{text:?} gave {shown:?}");
+        };
+        check("", "ok");
+        check("grace = \"3 s\"\nheartbeat = \"500 ms\"", "ok");
+        check("grace = \"3 s\"", "grace: at least three times");
+        check("graze = \"3 s\"", "unknown field `graze`");
+        check("http = \"here\"", "line 1");
+        check("currency = \"euro\"", "ISO 4217");
+        check("quic = \"0.0.0.0:7443\"", "advertise");
+    }
+}

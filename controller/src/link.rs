@@ -1,0 +1,14 @@
+//! The link: the QUIC listener for agents. It knows who is connected, tells agents what they shall run, and takes in
+//! what they say. What an agent says is hostile until checked against its certificate and the model.
+
+mod bulk;
+pub mod identity;
+mod intake;
+mod join;
+mod listener;
+mod session;
+mod sessions;
+mod tls;
+
+pub use listener::{Link, LinkConfig, Shared};
+pub use sessions::{CommandError, Sessions};

@@ -1,0 +1,311 @@
+//! Takes in what an agent says: checks it, and turns it into changes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chandler_engine::draft::Draft;
+use chandler_engine::finance::{UsageRow, rate};
+use chandler_engine::fleet::Host;
+use chandler_engine::model::Change;
+use chandler_engine::{assurance, fulfilment};
+use chandler_protocol::inventory::{HostInventory, PACKAGES_MAX};
+use chandler_protocol::message::{AgentMessage, ControllerMessage};
+use chandler_protocol::state::{ObservedAssignment, ObservedState};
+use chandler_protocol::telemetry::{Readings, Sample, decode};
+use chandler_protocol::text::{NAME_MAX, TEXT_MAX, clean};
+use chandler_protocol::usage::UsageRecord;
+use chandler_protocol::{HostId, Micros};
+use tokio::sync::mpsc;
+
+use super::listener::Shared;
+use super::session::LinkError;
+use crate::store::Refused;
+
+/// Telemetry samples that are kept as bases of later deltas. An agent uses the last one we acknowledged.
+const BASES: usize = 4;
+/// Assignments that one agent may report.
+const ASSIGNMENTS_MAX: usize = 4_096;
+/// Entries of each list in an inventory that are kept.
+const LIST_MAX: usize = 256;
+/// The longest stretch that one usage record may cover; an agent reports every few seconds, or after an outage.
+const STRETCH_MAX: Micros = Micros::from_secs(366 * 86_400);
+/// How long to wait before telling a busy store again.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// The reading half of one control connection.
+pub(super) struct Intake {
+    host: HostId,
+    connection: quinn::Connection,
+    shared: Arc<Shared>,
+    answers: mpsc::Sender<ControllerMessage>,
+    bases: BTreeMap<u64, Readings>,
+}
+
+impl Intake {
+    pub(super) fn new(
+        host: HostId,
+        connection: quinn::Connection,
+        shared: Arc<Shared>,
+        answers: mpsc::Sender<ControllerMessage>,
+    ) -> Self {
+        Self { host, connection, shared, answers, bases: BTreeMap::new() }
+    }
+
+    /// Takes in one message.
+    pub(super) async fn take(&mut self, message: AgentMessage) -> Result<(), LinkError> {
+        match message {
+            AgentMessage::Hello(_) => return Err(LinkError::Protocol("a second hello")),
+            AgentMessage::Inventory(inventory) => self.inventory(inventory).await,
+            AgentMessage::Observed(observed) => self.observed(observed).await?,
+            AgentMessage::Telemetry(samples) => self.telemetry(&samples).await?,
+            AgentMessage::Usage(records) => self.usage(records).await?,
+            AgentMessage::CommandResult(result) => self.shared.sessions.result(self.host, result),
+            AgentMessage::Renew(csr) => self.renew(csr).await?,
+            AgentMessage::Alive => {}
+        }
+        self.alive().await;
+        Ok(())
+    }
+
+    async fn answer(&self, message: ControllerMessage) -> Result<(), LinkError> {
+        self.answers.send(message).await.map_err(|_| LinkError::Protocol("the writing half is gone"))
+    }
+
+    /// It was heard from: the pulse, which is not kept on disk, and its state if that was another.
+    async fn alive(&self) {
+        let (host, rtt) = (self.host, Micros::from_std(self.connection.rtt()));
+        let _ = self
+            .shared
+            .writer
+            .transact("link", move |draft| {
+                let mut pulse = draft.model.pulse(host);
+                (pulse.seen_at, pulse.connected, pulse.rtt) = (draft.now, true, Some(rtt));
+                draft.model.pulses.insert(host, pulse);
+                // Without its inventory nothing could be placed on it.
+                if draft.model.hosts.get(&host).is_some_and(|h| h.inventory.is_some()) {
+                    assurance::heard(draft, host);
+                }
+                Ok::<_, ()>(())
+            })
+            .await;
+    }
+
+    async fn inventory(&self, inventory: HostInventory) {
+        let (host, inventory) = (self.host, bounded(inventory));
+        self.kept("inventory", move |draft| {
+            let Some(known) = draft.model.hosts.get(&host).cloned() else { return };
+            if known.inventory.as_ref() != Some(&inventory) {
+                draft.put(Host { inventory: Some(inventory.clone()), ..known.as_ref().clone() });
+            }
+        })
+        .await;
+    }
+
+    async fn observed(&self, observed: ObservedState) -> Result<(), LinkError> {
+        if observed.assignments.len() > ASSIGNMENTS_MAX {
+            return Err(LinkError::Protocol("too many assignments reported"));
+        }
+        let host = self.host;
+        let assignments: Vec<_> = observed.assignments.into_iter().map(bounded_assignment).collect();
+        self.kept("observed state", move |draft| {
+            // Seen first: a service on a host that was silent a moment ago is judged by what is so now.
+            assurance::heard(draft, host);
+            for service in fulfilment::observe(draft, host, &assignments) {
+                fulfilment::advance(draft, service);
+            }
+        })
+        .await;
+        Ok(())
+    }
+
+    async fn telemetry(&mut self, samples: &[Sample]) -> Result<(), LinkError> {
+        let mut newest = None;
+        for sample in samples {
+            // A base that is gone makes the agent begin anew at the next acknowledgement; the sample is lost, not the link.
+            if let Ok(readings) = decode(sample, |base| self.bases.get(&base).copied()) {
+                self.bases.insert(sample.sequence, readings);
+                newest = Some((sample.sequence, readings));
+            }
+        }
+        while self.bases.len() > BASES {
+            self.bases.pop_first();
+        }
+        let Some((sequence, readings)) = newest else { return Ok(()) };
+        let host = self.host;
+        let _ = self
+            .shared
+            .writer
+            .transact("link", move |draft| {
+                let mut pulse = draft.model.pulse(host);
+                pulse.readings = Some(readings);
+                draft.model.pulses.insert(host, pulse);
+                Ok::<_, ()>(())
+            })
+            .await;
+        self.answer(ControllerMessage::TelemetryAcknowledged(sequence)).await
+    }
+
+    async fn usage(&self, records: Vec<UsageRecord>) -> Result<(), LinkError> {
+        let host = self.host;
+        let acknowledged = self
+            .shared
+            .writer
+            .transact(&host.to_string(), move |draft| {
+                let rows = records.iter().filter_map(|r| enter_usage(draft, host, r)).max();
+                rows.or_else(|| draft.model.hosts.get(&host).map(|h| h.usage_acknowledged)).ok_or(())
+            })
+            .await;
+        match acknowledged {
+            Ok(sequence) => self.answer(ControllerMessage::UsageAcknowledged(sequence)).await,
+            // Not acknowledged: the agent keeps the records and sends them again.
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn renew(&self, csr: Vec<u8>) -> Result<(), LinkError> {
+        let now = self.shared.writer.clock().now();
+        let model = self.shared.writer.snapshot();
+        let key = model.hosts.get(&self.host).map(|h| h.key_fingerprint);
+        match self.shared.authority.issue_agent(self.host, &csr, now) {
+            Ok(issued) if Some(issued.key_fingerprint) == key => {
+                self.answer(ControllerMessage::Renewed(issued.certificate)).await
+            }
+            Ok(_) => Err(LinkError::Protocol("renewal with another key: join anew instead")),
+            Err(error) => {
+                tracing::warn!(host = %self.host, %error, "a renewal was refused");
+                Err(LinkError::Protocol("renewal request is malformed"))
+            }
+        }
+    }
+
+    /// Keeps what was said. While the store takes no writes, this waits: what an agent says is not lost, the agent
+    /// feels the back-pressure.
+    async fn kept(&self, what: &'static str, work: impl Fn(&mut Draft<'_>) + Send + Sync + 'static) {
+        let work = Arc::new(work);
+        loop {
+            let again = work.clone();
+            let result = self
+                .shared
+                .writer
+                .transact(&self.host.to_string(), move |draft| {
+                    again(draft);
+                    Ok::<_, ()>(())
+                })
+                .await;
+            match result {
+                Err(Refused::Store(error)) if self.connection.close_reason().is_none() => {
+                    tracing::warn!(host = %self.host, what, %error, "waiting for the store");
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+/// One usage record, rated and entered; gives its sequence. One that was entered before, or is not about this host's
+/// own work, is passed over (and acknowledged, so that it is not sent for ever).
+fn enter_usage(draft: &mut Draft<'_>, host: HostId, record: &UsageRecord) -> Option<u64> {
+    let known = draft.model.hosts.get(&host).cloned()?;
+    if record.sequence != known.usage_acknowledged + 1 {
+        return None;
+    }
+    draft.put(Host { usage_acknowledged: record.sequence, ..known.as_ref().clone() });
+    let row = usage_row(draft, host, record);
+    if let Some(row) = row {
+        draft.put(Change::Usage(row));
+    }
+    Some(record.sequence)
+}
+
+fn usage_row(draft: &Draft<'_>, host: HostId, record: &UsageRecord) -> Option<UsageRow> {
+    let model = &draft.model;
+    let (assignment, service) = owner_of(draft, host, record)?;
+    let site = model.sites.get(&assignment.site)?;
+    let sound = record.running.0 > 0 && record.running.0 <= STRETCH_MAX.0 && record.cpu.0 >= 0;
+    let age = record.age.map_or(0, |a| a.0.clamp(0, STRETCH_MAX.0));
+    if !sound {
+        return None;
+    }
+    Some(UsageRow {
+        host,
+        sequence: record.sequence,
+        assignment: assignment.id,
+        service: service.id,
+        service_name: service.name.clone(),
+        customer: service.customer,
+        site: site.id,
+        owner: site.owner,
+        at: chandler_protocol::Timestamp(draft.now.0.saturating_sub(age)),
+        running: record.running,
+        cpu: record.cpu,
+        reserved: assignment.reserved,
+        rates: assignment.rates,
+        price: service.price.clone(),
+        charge: rate(record.running, assignment.reserved, assignment.rates, &service.price),
+    })
+}
+
+type Owner = (Arc<chandler_engine::service::Assignment>, Arc<chandler_engine::service::Service>);
+
+fn owner_of(draft: &Draft<'_>, host: HostId, record: &UsageRecord) -> Option<Owner> {
+    let assignment = draft.model.assignments.get(&record.assignment).filter(|a| a.host == host)?.clone();
+    let service = draft.model.services.get(&assignment.service)?.clone();
+    Some((assignment, service))
+}
+
+/// An inventory with every text cleaned and every list bounded.
+fn bounded(mut i: HostInventory) -> HostInventory {
+    for text in [&mut i.host_name, &mut i.os, &mut i.architecture] {
+        *text = clean(text, NAME_MAX);
+    }
+    for text in [&mut i.os_version, &mut i.kernel, &mut i.cpu.model] {
+        *text = clean(text, TEXT_MAX);
+    }
+    i.disks.truncate(LIST_MAX);
+    i.networks.truncate(LIST_MAX);
+    i.gpus.truncate(LIST_MAX);
+    i.sensors.truncate(LIST_MAX);
+    i.drivers.truncate(LIST_MAX);
+    i.software.truncate(PACKAGES_MAX);
+    for disk in &mut i.disks {
+        disk.mount = clean(&disk.mount, TEXT_MAX);
+        disk.file_system = clean(&disk.file_system, NAME_MAX);
+    }
+    for network in &mut i.networks {
+        network.name = clean(&network.name, NAME_MAX);
+        network.mac = clean(&network.mac, NAME_MAX);
+    }
+    for gpu in &mut i.gpus {
+        gpu.model = clean(&gpu.model, TEXT_MAX);
+    }
+    for text in &mut i.sensors {
+        *text = clean(text, NAME_MAX);
+    }
+    for driver in &mut i.drivers {
+        driver.note = clean(&driver.note, TEXT_MAX);
+    }
+    for software in &mut i.software {
+        software.name = clean(&software.name, NAME_MAX * 2);
+        software.version = clean(&software.version, NAME_MAX * 2);
+        software.programs.truncate(LIST_MAX * 4);
+        for program in &mut software.programs {
+            *program = clean(program, TEXT_MAX);
+        }
+    }
+    i
+}
+
+fn bounded_assignment(mut a: ObservedAssignment) -> ObservedAssignment {
+    a.message = clean(&a.message, TEXT_MAX);
+    a.ports.truncate(LIST_MAX);
+    for (name, _) in &mut a.ports {
+        *name = clean(name, NAME_MAX);
+    }
+    a.outputs.truncate(LIST_MAX);
+    for output in &mut a.outputs {
+        output.path = clean(&output.path, TEXT_MAX);
+    }
+    a
+}

@@ -1,0 +1,88 @@
+//! TLS and transport settings of the agent listener. The crypto provider is chosen in one place.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chandler_protocol::world::Clock;
+use chandler_protocol::{artifact, handshake, join};
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{IdleTimeout, TransportConfig, VarInt};
+use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::UnixTime;
+use rustls::server::WebPkiClientVerifier;
+use rustls::time_provider::TimeProvider;
+
+use super::identity::{Authority, IdentityError};
+
+/// Streams that a peer may have open at once: quinn pays memory for each that is allowed.
+const STREAMS: u32 = 8;
+/// A connection without any packet for this long is closed. Liveness is decided by heartbeats, not by this.
+const IDLE: Duration = Duration::from_secs(90);
+/// Bytes that a peer may send ahead on one stream.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// Bytes that a peer may send ahead on one connection.
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// The one crypto provider.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// Certificates are judged by the injected clock.
+struct Clocked(Arc<dyn Clock>);
+
+impl std::fmt::Debug for Clocked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clocked")
+    }
+}
+
+impl TimeProvider for Clocked {
+    fn current_time(&self) -> Option<UnixTime> {
+        let seconds = u64::try_from(self.0.now().0 / 1_000_000).ok()?;
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
+    }
+}
+
+/// Settings of the listener: TLS 1.3 only, no early data; a client certificate is asked for and checked against our
+/// CA when given. Who gives none may do nothing but join.
+pub(super) fn server_config(
+    authority: &Authority,
+    clock: &Arc<dyn Clock>,
+) -> Result<quinn::ServerConfig, IdentityError> {
+    let broken = |e: &dyn std::fmt::Display| IdentityError::Io(std::io::Error::other(e.to_string()));
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.ca().clone()).map_err(|e| broken(&e))?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .allow_unauthenticated()
+        .build()
+        .map_err(|e| broken(&e))?;
+    let (chain, key) = authority.server(clock.now())?;
+    let mut tls = rustls::ServerConfig::builder_with_details(provider(), Arc::new(Clocked(clock.clone())))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|e| broken(&e))?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .map_err(|e| broken(&e))?;
+    tls.alpn_protocols = [handshake::ALPN, artifact::ALPN, join::ALPN].map(<[u8]>::to_vec).to_vec();
+    tls.max_early_data_size = 0;
+    let quic = QuicServerConfig::try_from(tls).map_err(|e| broken(&e))?;
+    let mut config = quinn::ServerConfig::with_crypto(Arc::new(quic));
+    config.transport_config(Arc::new(transport()));
+    config.max_incoming(4_096).incoming_buffer_size(64 << 10).incoming_buffer_size_total(64 << 20);
+    Ok(config)
+}
+
+fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
+        .send_window(8 << 20)
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(IdleTimeout::try_from(IDLE).ok());
+    transport
+}

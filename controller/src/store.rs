@@ -1,0 +1,81 @@
+//! The store: what survives. One trait, several keepers, one writer in front of them.
+//!
+//! What is kept: every record, every event, decisions, usage with its postings, answers to requests with an
+//! idempotency key. What is not: telemetry and round-trip times, which are measured anew after a restart. The
+//! [`Writer`] is the only one who commits; it keeps the [`Model`] in step with what is on disk.
+
+pub mod blobs;
+pub mod memory;
+pub mod sqlite;
+pub mod writer;
+
+use async_trait::async_trait;
+use chandler_engine::event::Event;
+use chandler_engine::finance::{LedgerCheck, UsageRow};
+use chandler_engine::model::{Answer, Change, Codec, Model};
+use chandler_engine::placement::Decision;
+use chandler_protocol::{DecisionId, PartyId, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use writer::{Refused, Writer};
+
+/// What went wrong with the store.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The database could not be opened, read or written. Nothing of the batch was kept.
+    #[error("the store cannot be read or written: {0}")]
+    Io(String),
+    /// What is kept cannot be understood.
+    #[error("the store holds a record that cannot be read: {0}")]
+    Corrupt(String),
+    /// A newer version wrote this database.
+    #[error("the database is of a newer version of the controller: {0}")]
+    Newer(String),
+}
+
+/// Which events are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// Only events with a higher id.
+    pub after: u64,
+    /// At most this many.
+    pub limit: u32,
+    /// Only those about this thing.
+    pub subject: Option<String>,
+}
+
+/// A keeper of records.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Everything, as of the last commit.
+    async fn load(&self) -> Result<Model, StoreError>;
+    /// Keeps a batch: all of it, durably, or nothing. `generation` is the model's after it.
+    async fn commit(&self, generation: u64, changes: &[Change]) -> Result<(), StoreError>;
+    /// Events in order of id.
+    async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError>;
+    /// A decision.
+    async fn decision(&self, id: DecisionId) -> Result<Option<Decision>, StoreError>;
+    /// Usage rows of a customer in `[from, to)`, in order of host and sequence.
+    async fn usage(&self, customer: PartyId, from: Timestamp, to: Timestamp) -> Result<Vec<UsageRow>, StoreError>;
+    /// Whether the books balance.
+    async fn ledger(&self) -> Result<LedgerCheck, StoreError>;
+    /// The answer given to an earlier request with this key.
+    async fn answer(&self, caller: &str, key: &str) -> Result<Option<Answer>, StoreError>;
+    /// Forgets answers given before this moment.
+    async fn forget_answers(&self, before: Timestamp) -> Result<(), StoreError>;
+}
+
+/// Records as JSON.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Json;
+
+impl Codec for Json {
+    type Error = StoreError;
+    fn encode<T: Serialize>(&self, value: &T) -> Result<String, StoreError> {
+        serde_json::to_string(value).map_err(|e| StoreError::Corrupt(e.to_string()))
+    }
+    fn decode<T: DeserializeOwned>(&self, body: &str) -> Result<T, StoreError> {
+        serde_json::from_str(body).map_err(|e| StoreError::Corrupt(e.to_string()))
+    }
+}

@@ -1,0 +1,93 @@
+//! A store in memory: for the simulation, and to hold the store's own test suite against. It outlives the writer, so
+//! that a simulated controller can crash and come back to what was committed.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use chandler_engine::event::Event;
+use chandler_engine::finance::{self, LedgerCheck, UsageRow};
+use chandler_engine::model::{Answer, Change, Model};
+use chandler_engine::placement::Decision;
+use chandler_protocol::{DecisionId, HostId, PartyId, Timestamp};
+
+use super::{EventFilter, Store, StoreError};
+
+/// A store in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStore(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    model: Model,
+    events: Vec<Event>,
+    decisions: BTreeMap<DecisionId, Decision>,
+    usage: BTreeMap<(HostId, u64), UsageRow>,
+    answers: BTreeMap<(String, String), Answer>,
+}
+
+impl MemoryStore {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn load(&self) -> Result<Model, StoreError> {
+        // What a real store would not have is taken out: the pulses.
+        Ok(Model { pulses: Default::default(), ..self.kept().model.clone() })
+    }
+
+    async fn commit(&self, generation: u64, changes: &[Change]) -> Result<(), StoreError> {
+        let mut kept = self.kept();
+        for change in changes {
+            kept.model.apply(change);
+            match change {
+                Change::Event(e) => kept.events.push(e.clone()),
+                Change::Decision(d) => {
+                    kept.decisions.insert(d.id, d.as_ref().clone());
+                }
+                Change::Usage(row) => {
+                    kept.usage.insert((row.host, row.sequence), row.clone());
+                }
+                Change::Answer(a) => {
+                    kept.answers.insert((a.caller.clone(), a.key.clone()), a.clone());
+                }
+                _ => {}
+            }
+        }
+        kept.model.generation = generation;
+        Ok(())
+    }
+
+    async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError> {
+        let kept = self.kept();
+        let of = |e: &&Event| e.id > filter.after && filter.subject.as_ref().is_none_or(|s| *s == e.subject);
+        Ok(kept.events.iter().filter(of).take(filter.limit as usize).cloned().collect())
+    }
+
+    async fn decision(&self, id: DecisionId) -> Result<Option<Decision>, StoreError> {
+        Ok(self.kept().decisions.get(&id).cloned())
+    }
+
+    async fn usage(&self, customer: PartyId, from: Timestamp, to: Timestamp) -> Result<Vec<UsageRow>, StoreError> {
+        let of = |r: &&UsageRow| r.customer == customer && from <= r.at && r.at < to;
+        Ok(self.kept().usage.values().filter(of).cloned().collect())
+    }
+
+    async fn ledger(&self) -> Result<LedgerCheck, StoreError> {
+        let kept = self.kept();
+        Ok(finance::check(kept.usage.values().map(|row| (row.clone(), finance::postings(row)))))
+    }
+
+    async fn answer(&self, caller: &str, key: &str) -> Result<Option<Answer>, StoreError> {
+        Ok(self.kept().answers.get(&(caller.to_owned(), key.to_owned())).cloned())
+    }
+
+    async fn forget_answers(&self, before: Timestamp) -> Result<(), StoreError> {
+        self.kept().answers.retain(|_, a| a.at >= before);
+        Ok(())
+    }
+}
+
