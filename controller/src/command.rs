@@ -35,7 +35,9 @@ enum Verb {
 }
 
 #[derive(Debug, Parser)]
-#[command(after_help = "Examples:\n  chandler-controller serve --data-dir ./controller --http 127.0.0.1:7480 --quic 127.0.0.1:7443")]
+#[command(
+    after_help = "Examples:\n  chandler-controller serve --data-dir ./controller --http 127.0.0.1:7480 --quic 127.0.0.1:7443"
+)]
 struct Serve {
     /// Settings (TOML); flags go before them.
     #[arg(long, value_name = "F")]

@@ -7,6 +7,8 @@
 pub mod blobs;
 pub mod memory;
 pub mod sqlite;
+#[cfg(test)]
+mod tests;
 pub mod writer;
 
 use async_trait::async_trait;

@@ -42,7 +42,8 @@ pub trait Sockets: Send + Sync {
     ///
     /// # Errors
     /// The address cannot be used.
-    fn listen(&self, address: SocketAddr, config: quinn::ServerConfig, reset_key: &[u8]) -> io::Result<quinn::Endpoint>;
+    fn listen(&self, address: SocketAddr, config: quinn::ServerConfig, reset_key: &[u8])
+    -> io::Result<quinn::Endpoint>;
 }
 
 /// Real UDP sockets.
@@ -50,7 +51,12 @@ pub trait Sockets: Send + Sync {
 pub struct UdpSockets;
 
 impl Sockets for UdpSockets {
-    fn listen(&self, address: SocketAddr, config: quinn::ServerConfig, reset_key: &[u8]) -> io::Result<quinn::Endpoint> {
+    fn listen(
+        &self,
+        address: SocketAddr,
+        config: quinn::ServerConfig,
+        reset_key: &[u8],
+    ) -> io::Result<quinn::Endpoint> {
         let socket = std::net::UdpSocket::bind(address)?;
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, reset_key);
         let endpoint = quinn::EndpointConfig::new(Arc::new(key));

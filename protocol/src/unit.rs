@@ -233,15 +233,16 @@ impl fmt::Display for MilliCpu {
 }
 
 impl fmt::Display for MicroMoney {
-    /// Two digits after the point, or as many as needed when the amount is below a hundredth.
+    /// Two digits after the point, rounded; below one unit as many as there are, for rates are small.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
         let a = self.0.unsigned_abs();
-        let (whole, part) = (a / 1_000_000, a % 1_000_000);
-        if whole == 0 && part > 0 && part < 10_000 {
-            return write!(f, "{sign}0.{part:06}");
+        if a > 0 && a < 1_000_000 {
+            let digits = format!("{a:06}");
+            return write!(f, "{sign}0.{:0<2}", digits.trim_end_matches('0'));
         }
-        write!(f, "{sign}{whole}.{:02}", part / 10_000)
+        let cents = (a + 5_000) / 10_000;
+        write!(f, "{sign}{}.{:02}", cents / 100, cents % 100)
     }
 }
 
@@ -335,6 +336,9 @@ mod tests {
         assert_eq!(MicroMoney(21_400_000).to_string(), "21.40");
         assert_eq!(MicroMoney(-1_500_000).to_string(), "-1.50");
         assert_eq!(MicroMoney(123).to_string(), "0.000123");
+        assert_eq!(MicroMoney(18_000).to_string(), "0.018");
+        assert_eq!(MicroMoney(500_000).to_string(), "0.50");
+        assert_eq!(MicroMoney(3_456_789).to_string(), "3.46");
         assert_eq!(MicroMoney(0).to_string(), "0.00");
     }
 }

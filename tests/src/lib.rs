@@ -1,1 +1,8 @@
-//! What concerns all crates at once is tested in the test targets beside this directory.
+//! What the tests across crates share: a fleet of real daemons on loopback, orders for it, and what is seen of its
+//! software from outside: over HTTP, by the command line, and as processes of this machine.
+
+pub mod cli;
+pub mod fleet;
+pub mod http;
+pub mod orders;
+pub mod process;

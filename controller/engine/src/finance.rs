@@ -17,8 +17,8 @@ use crate::site::Rates;
 pub use bill::bill;
 pub use calendar::{month_of, month_range};
 pub use ledger::{Account, Entry, LedgerCheck, check, postings};
-pub use rating::rate;
 pub(crate) use rating::round_div;
+pub use rating::{rate, rate_next};
 
 /// A stretch of use, measured, rated and posted. (host, sequence) is unique.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +53,15 @@ pub struct UsageRow {
     pub price: PriceTerms,
     /// What it costs and is charged.
     pub charge: Charge,
+}
+
+/// How much of a host's usage is stored. A record of its own: it changes every few seconds, the host hardly ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meter {
+    /// Whose.
+    pub host: HostId,
+    /// Records up to and with this sequence are stored.
+    pub acknowledged: u64,
 }
 
 /// What a stretch of use costs and is charged.

@@ -94,8 +94,6 @@ pub struct Host {
     pub history: History,
     /// The last round-trip time known.
     pub rtt: Option<Micros>,
-    /// Usage records up to and with this sequence are stored.
-    pub usage_acknowledged: u64,
     /// When software last failed here, newest last; at most [`FAILURES_KEPT`].
     pub failures: Vec<Timestamp>,
 }

@@ -15,13 +15,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalogue::Offering;
 use crate::event::Event;
-use crate::finance::{Bill, UsageRow};
-use crate::fleet::{Capacity, Host, Pulse};
+use crate::finance::{Bill, Meter, UsageRow};
+use crate::fleet::{Capacity, Host, HostState, Pulse};
 use crate::identity::{JoinToken, Token};
 use crate::order::Order;
 use crate::party::Party;
 use crate::placement::Decision;
-use crate::service::{Assignment, Service, ServiceState};
+use crate::service::{Assignment, ClosedAssignment, Service, ServiceState};
 use crate::site::Site;
 use crate::sla::Agreement;
 
@@ -186,6 +186,10 @@ records! {
     Service services: ServiceId => Service, |v: &Service| v.id, |v: &Service| v.id.to_string();
     /// Assignments.
     Assignment assignments: AssignmentId => Assignment, |v: &Assignment| v.id, |v: &Assignment| v.id.to_string();
+    /// What is kept of assignments that are gone.
+    ClosedAssignment closed_assignments: AssignmentId => ClosedAssignment, |v: &ClosedAssignment| v.id, |v: &ClosedAssignment| v.id.to_string();
+    /// How much of each host's usage is stored.
+    Meter meters: HostId => Meter, |v: &Meter| v.host, |v: &Meter| v.host.to_string();
     /// Bills.
     Bill bills: BillId => Bill, |v: &Bill| v.id, |v: &Bill| v.id.to_string();
 }
@@ -216,7 +220,22 @@ macro_rules! from_record {
         }
     )*};
 }
-from_record!(Party, Site, Host, Token, JoinToken, Artifact, Offering, Order, Agreement, Service, Assignment, Bill);
+from_record!(
+    Party,
+    Site,
+    Host,
+    Token,
+    JoinToken,
+    Artifact,
+    Offering,
+    Order,
+    Agreement,
+    Service,
+    Assignment,
+    ClosedAssignment,
+    Meter,
+    Bill
+);
 
 impl From<Event> for Change {
     fn from(v: Event) -> Self {
@@ -344,6 +363,18 @@ impl Model {
     /// The name of a host, or its id when it is not known.
     pub fn host_name(&self, id: HostId) -> String {
         self.hosts.get(&id).map_or_else(|| id.to_string(), |h| h.name.clone())
+    }
+
+    /// Whether some host may be there or not: it has not been heard from, and is not lost yet. Until that is known,
+    /// nothing is refused for want of a host.
+    pub fn is_unsure(&self) -> bool {
+        let limbo = |h: &Host| matches!(h.state, HostState::Active | HostState::Unknown) && !self.pulse(h.id).connected;
+        self.hosts.values().any(|h| limbo(h))
+    }
+
+    /// Usage records of a host up to and with this sequence are stored.
+    pub fn usage_acknowledged(&self, host: HostId) -> u64 {
+        self.meters.get(&host).map_or(0, |m| m.acknowledged)
     }
 
     /// How a host does right now.

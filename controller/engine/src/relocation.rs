@@ -249,6 +249,7 @@ fn settle(
             decision,
             reason: text.to_owned(),
             since: draft.now,
+            metered: chandler_protocol::Micros::ZERO,
             observed: None,
         });
         if let Some(from) = left.next() {
@@ -287,7 +288,9 @@ fn keep(draft: &mut Draft<'_>, assignment: &Assignment, service: &Service) {
             format!("configured anew, epoch {epoch}"),
         );
     }
-    draft.put(Assignment { leaving: false, epoch, spec, reserved, ..assignment.clone() });
+    // Another reservation is another price: it is metered from nothing again.
+    let metered = if reserved == assignment.reserved { assignment.metered } else { Default::default() };
+    draft.put(Assignment { leaving: false, epoch, spec, reserved, metered, ..assignment.clone() });
 }
 
 fn note_replacement(draft: &mut Draft<'_>, service: &mut Service, replacement: Replacement) {

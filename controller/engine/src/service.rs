@@ -3,7 +3,7 @@
 use chandler_protocol::state::{Exit, ObservedAssignment, OutputFile, Target};
 use chandler_protocol::workload::{WorkloadKind, WorkloadSpec};
 use chandler_protocol::{
-    AgreementId, AssignmentId, DecisionId, HostId, MicroMoney, OrderId, PartyId, ServiceId, SiteId, Timestamp,
+    AgreementId, AssignmentId, DecisionId, HostId, MicroMoney, Micros, OrderId, PartyId, ServiceId, SiteId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -206,9 +206,9 @@ impl Service {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measured {
     /// Time in which at least one copy was healthy.
-    pub up: chandler_protocol::Micros,
+    pub up: Micros,
     /// Time in which it should have been and was not.
-    pub down: chandler_protocol::Micros,
+    pub down: Micros,
     /// The stretch that is going on: whether it is up, and since when.
     pub current: Option<(bool, Timestamp)>,
 }
@@ -277,6 +277,37 @@ pub struct Assignment {
     pub reason: String,
     /// When it was made.
     pub since: Timestamp,
+    /// How long it has been metered under this configuration: what is charged next continues from here.
+    pub metered: Micros,
     /// What the agent last said.
     pub observed: Option<ObservedAssignment>,
+}
+
+/// What is kept of an assignment that is gone: its agent may still have usage to report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedAssignment {
+    /// Its id.
+    pub id: AssignmentId,
+    /// What ran.
+    pub service: ServiceId,
+    /// Where.
+    pub host: HostId,
+    /// The host's site.
+    pub site: SiteId,
+    /// What was reserved.
+    pub reserved: Capacity,
+    /// The rates it was under.
+    pub rates: Rates,
+    /// How long it was metered under them.
+    pub metered: Micros,
+    /// When it was gone.
+    pub at: Timestamp,
+}
+
+impl Assignment {
+    /// What is kept of it once it is gone.
+    pub fn closed(&self, at: Timestamp) -> ClosedAssignment {
+        let Self { id, service, host, site, reserved, rates, metered, .. } = *self;
+        ClosedAssignment { id, service, host, site, reserved, rates, metered, at }
+    }
 }

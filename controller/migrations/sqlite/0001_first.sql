@@ -10,6 +10,8 @@ CREATE TABLE orders       (key TEXT PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE agreements   (key TEXT PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE services     (key TEXT PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE assignments  (key TEXT PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE closed_assignments (key TEXT PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE meters       (key TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE bills        (key TEXT PRIMARY KEY, body TEXT NOT NULL);
 
 -- Every change of state, in order, without gaps.

@@ -13,8 +13,8 @@ use chandler_protocol::world::Random;
 use chandler_protocol::{HostId, Micros, Timestamp};
 use rcgen::string::Ia5String;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -136,14 +136,16 @@ impl Authority {
     ///
     /// # Errors
     /// See [`IdentityError`].
-    pub fn server(&self, now: Timestamp) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), IdentityError> {
+    pub fn server(
+        &self,
+        now: Timestamp,
+    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), IdentityError> {
         let key = KeyPair::generate_for(&rcgen::PKCS_ED25519)?;
         let mut params = self.params(now, SERVER_LIFE);
         // An agent whose idea of the time is old must still find this certificate valid.
         params.not_before = date(self.not_before);
         params.distinguished_name.push(DnType::CommonName, "Chandler controller");
-        params.subject_alt_names =
-            vec![SanType::DnsName(Ia5String::try_from(SERVER_NAME)?), self.uri("controller")?];
+        params.subject_alt_names = vec![SanType::DnsName(Ia5String::try_from(SERVER_NAME)?), self.uri("controller")?];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let certificate = params.signed_by(&key, &self.issuer)?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
@@ -155,8 +157,7 @@ impl Authority {
     /// # Errors
     /// [`IdentityError::BadRequest`], or the certificate cannot be made.
     pub fn issue_agent(&self, host: HostId, csr: &[u8], now: Timestamp) -> Result<Issued, IdentityError> {
-        let request =
-            CertificateSigningRequestParams::from_der(&csr.into()).map_err(|_| IdentityError::BadRequest)?;
+        let request = CertificateSigningRequestParams::from_der(&csr.into()).map_err(|_| IdentityError::BadRequest)?;
         let key_fingerprint = sha256(&request.public_key.subject_public_key_info());
         let mut params = self.params(now, self.agent_life);
         params.distinguished_name.push(DnType::CommonName, host.to_string());

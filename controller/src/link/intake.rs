@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chandler_engine::draft::Draft;
-use chandler_engine::finance::{UsageRow, rate};
+use chandler_engine::finance::{Meter, UsageRow, rate_next};
 use chandler_engine::fleet::Host;
 use chandler_engine::model::Change;
+use chandler_engine::service::{Assignment, ClosedAssignment};
 use chandler_engine::{assurance, fulfilment};
 use chandler_protocol::inventory::{HostInventory, PACKAGES_MAX};
 use chandler_protocol::message::{AgentMessage, ControllerMessage};
@@ -15,7 +16,7 @@ use chandler_protocol::state::{ObservedAssignment, ObservedState};
 use chandler_protocol::telemetry::{Readings, Sample, decode};
 use chandler_protocol::text::{NAME_MAX, TEXT_MAX, clean};
 use chandler_protocol::usage::UsageRecord;
-use chandler_protocol::{HostId, Micros};
+use chandler_protocol::{HostId, Micros, Timestamp};
 use tokio::sync::mpsc;
 
 use super::listener::Shared;
@@ -153,7 +154,7 @@ impl Intake {
             .writer
             .transact(&host.to_string(), move |draft| {
                 let rows = records.iter().filter_map(|r| enter_usage(draft, host, r)).max();
-                rows.or_else(|| draft.model.hosts.get(&host).map(|h| h.usage_acknowledged)).ok_or(())
+                Ok::<_, ()>(rows.unwrap_or_else(|| draft.model.usage_acknowledged(host)))
             })
             .await;
         match acknowledged {
@@ -207,52 +208,54 @@ impl Intake {
 /// One usage record, rated and entered; gives its sequence. One that was entered before, or is not about this host's
 /// own work, is passed over (and acknowledged, so that it is not sent for ever).
 fn enter_usage(draft: &mut Draft<'_>, host: HostId, record: &UsageRecord) -> Option<u64> {
-    let known = draft.model.hosts.get(&host).cloned()?;
-    if record.sequence != known.usage_acknowledged + 1 {
+    if record.sequence != draft.model.usage_acknowledged(host) + 1 {
         return None;
     }
-    draft.put(Host { usage_acknowledged: record.sequence, ..known.as_ref().clone() });
-    let row = usage_row(draft, host, record);
-    if let Some(row) = row {
+    draft.put(Meter { host, acknowledged: record.sequence });
+    if let Some(row) = usage_row(draft, host, record) {
         draft.put(Change::Usage(row));
     }
     Some(record.sequence)
 }
 
-fn usage_row(draft: &Draft<'_>, host: HostId, record: &UsageRecord) -> Option<UsageRow> {
-    let model = &draft.model;
-    let (assignment, service) = owner_of(draft, host, record)?;
-    let site = model.sites.get(&assignment.site)?;
+/// The row of a record that is sound and about this host's own work; what was metered so far goes on.
+fn usage_row(draft: &mut Draft<'_>, host: HostId, record: &UsageRecord) -> Option<UsageRow> {
     let sound = record.running.0 > 0 && record.running.0 <= STRETCH_MAX.0 && record.cpu.0 >= 0;
-    let age = record.age.map_or(0, |a| a.0.clamp(0, STRETCH_MAX.0));
+    let open = draft.model.assignments.get(&record.assignment).filter(|a| a.host == host).cloned();
+    let closed = match &open {
+        Some(assignment) => assignment.closed(draft.now),
+        // Its agent may have wiped it before it said what it had used.
+        None => draft.model.closed_assignments.get(&record.assignment).filter(|a| a.host == host)?.as_ref().clone(),
+    };
     if !sound {
         return None;
     }
-    Some(UsageRow {
+    let service = draft.model.services.get(&closed.service)?.clone();
+    let site = draft.model.sites.get(&closed.site)?.clone();
+    let age = record.age.map_or(0, |a| a.0.clamp(0, STRETCH_MAX.0));
+    let row = UsageRow {
         host,
         sequence: record.sequence,
-        assignment: assignment.id,
+        assignment: closed.id,
         service: service.id,
         service_name: service.name.clone(),
         customer: service.customer,
         site: site.id,
         owner: site.owner,
-        at: chandler_protocol::Timestamp(draft.now.0.saturating_sub(age)),
+        at: Timestamp(draft.now.0.saturating_sub(age)),
         running: record.running,
         cpu: record.cpu,
-        reserved: assignment.reserved,
-        rates: assignment.rates,
+        reserved: closed.reserved,
+        rates: closed.rates,
         price: service.price.clone(),
-        charge: rate(record.running, assignment.reserved, assignment.rates, &service.price),
-    })
-}
-
-type Owner = (Arc<chandler_engine::service::Assignment>, Arc<chandler_engine::service::Service>);
-
-fn owner_of(draft: &Draft<'_>, host: HostId, record: &UsageRecord) -> Option<Owner> {
-    let assignment = draft.model.assignments.get(&record.assignment).filter(|a| a.host == host)?.clone();
-    let service = draft.model.services.get(&assignment.service)?.clone();
-    Some((assignment, service))
+        charge: rate_next(closed.metered, record.running, closed.reserved, closed.rates, &service.price),
+    };
+    let metered = Micros(closed.metered.0.saturating_add(record.running.0));
+    match open {
+        Some(assignment) => draft.put(Assignment { metered, ..assignment.as_ref().clone() }),
+        None => draft.put(ClosedAssignment { metered, ..closed }),
+    }
+    Some(row)
 }
 
 /// An inventory with every text cleaned and every list bounded.

@@ -88,7 +88,12 @@ async fn admit(request: JoinRequest, shared: &Arc<Shared>) -> JoinResponse {
 fn enter(draft: &mut Draft<'_>, id: HostId, site: SiteId, wanted: &str, key_fingerprint: [u8; 32]) -> String {
     let name = free_name(draft, wanted, id);
     let site_name = draft.model.sites.get(&site).map_or_else(|| site.to_string(), |s| s.name.clone());
-    draft.event((Noun::Host, id.to_string(), &name), "", HostState::Registered.as_str(), format!("joined site {site_name}"));
+    draft.event(
+        (Noun::Host, id.to_string(), &name),
+        "",
+        HostState::Registered.as_str(),
+        format!("joined site {site_name}"),
+    );
     draft.put(Host {
         id,
         site,
@@ -102,7 +107,6 @@ fn enter(draft: &mut Draft<'_>, id: HostId, site: SiteId, wanted: &str, key_fing
         inventory: None,
         history: History::default(),
         rtt: None,
-        usage_acknowledged: 0,
         failures: Vec::new(),
     });
     site_name

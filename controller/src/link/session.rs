@@ -85,7 +85,11 @@ impl Frames {
 }
 
 /// Sends one message.
-pub(super) async fn send<T: Serialize>(stream: &mut quinn::SendStream, message: &T, max: usize) -> Result<(), LinkError> {
+pub(super) async fn send<T: Serialize>(
+    stream: &mut quinn::SendStream,
+    message: &T,
+    max: usize,
+) -> Result<(), LinkError> {
     stream.write_all(&encode(message, max)?).await?;
     Ok(())
 }
@@ -124,7 +128,8 @@ pub(super) fn authenticate(connection: &quinn::Connection, shared: &Shared) -> O
     let refuse = |code: problem::Code| {
         connection.close(CLOSE_REFUSED, format!("{}: {}", code.code, code.title).as_bytes());
     };
-    let chain = connection.peer_identity().and_then(|i| i.downcast::<Vec<rustls::pki_types::CertificateDer<'_>>>().ok());
+    let chain =
+        connection.peer_identity().and_then(|i| i.downcast::<Vec<rustls::pki_types::CertificateDer<'_>>>().ok());
     let Some((host, key)) = chain.and_then(|c| shared.authority.agent_of(c.first()?)) else {
         tracing::warn!("a connection without an agent's certificate was refused");
         refuse(problem::WRONG_ROLE);
@@ -147,8 +152,7 @@ async fn converse(connection: &quinn::Connection, host: HostId, shared: &Arc<Sha
         let first = frames.next(&mut rx).await?;
         Ok::<_, LinkError>((tx, rx, frames, first))
     });
-    let (mut tx, mut rx, mut frames, first) =
-        opened.await.map_err(|_| LinkError::Protocol("no hello in time"))??;
+    let (mut tx, mut rx, mut frames, first) = opened.await.map_err(|_| LinkError::Protocol("no hello in time"))??;
     let Some(AgentMessage::Hello(hello)) = first else {
         return Err(LinkError::Protocol("the first message was no hello"));
     };
@@ -188,7 +192,11 @@ async fn greet(
     connection: &quinn::Connection,
     shared: &Arc<Shared>,
 ) -> Result<Welcome, Refusal> {
-    let refuse = |code: problem::Code, message: String, retry_after| Refusal { code: code.code.to_owned(), message, retry_after };
+    let refuse = |code: problem::Code, message: String, retry_after| Refusal {
+        code: code.code.to_owned(),
+        message,
+        retry_after,
+    };
     let theirs = (hello.version_min, hello.version_max);
     let Some(version) = negotiate((VERSION_MIN, VERSION), theirs) else {
         let message = format!(
@@ -205,7 +213,8 @@ async fn greet(
         && other.connection.close_reason().is_none()
     {
         flag_copy(host, shared).await;
-        let message = "this identity is connected from another place: a disk was copied. Join this computer anew".to_owned();
+        let message =
+            "this identity is connected from another place: a disk was copied. Join this computer anew".to_owned();
         return Err(refuse(problem::DUPLICATE_IDENTITY, message, Some(Micros::from_secs(60))));
     }
     let (version_text, starts) = (clean(&hello.agent_version, NAME_MAX), hello.starts);
@@ -228,13 +237,15 @@ async fn greet(
                 telemetry_interval: config.telemetry_interval,
                 heartbeat: config.heartbeat,
                 reconnect_window: config.reconnect_window,
-                usage_acknowledged: known.usage_acknowledged,
+                usage_acknowledged: draft.model.usage_acknowledged(host),
             })
         })
         .await;
     welcome.map_err(|e| match e {
         Refused::By(()) => refuse(problem::REVOKED, problem::REVOKED.title.to_owned(), None),
-        Refused::Store(_) => refuse(problem::UNAVAILABLE, problem::UNAVAILABLE.title.to_owned(), Some(Micros::from_secs(5))),
+        Refused::Store(_) => {
+            refuse(problem::UNAVAILABLE, problem::UNAVAILABLE.title.to_owned(), Some(Micros::from_secs(5)))
+        }
     })
 }
 

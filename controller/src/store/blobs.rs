@@ -181,7 +181,14 @@ impl Blobs {
 
     /// Takes in content piece by piece.
     pub fn receive(&self, announced: Digest) -> Receiver<'_> {
-        Receiver { blobs: self, announced, hash: blake3::Hasher::new(), pending: Vec::new(), chunks: Vec::new(), length: 0 }
+        Receiver {
+            blobs: self,
+            announced,
+            hash: blake3::Hasher::new(),
+            pending: Vec::new(),
+            chunks: Vec::new(),
+            length: 0,
+        }
     }
 
     /// Keeps content whole.
@@ -207,7 +214,10 @@ pub struct Receiver<'a> {
 
 impl std::fmt::Debug for Receiver<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Receiver").field("announced", &self.announced).field("length", &self.length).finish_non_exhaustive()
+        f.debug_struct("Receiver")
+            .field("announced", &self.announced)
+            .field("length", &self.length)
+            .finish_non_exhaustive()
     }
 }
 

@@ -32,6 +32,26 @@ impl MemoryStore {
     }
 }
 
+impl Kept {
+    /// What may be there only once is not there yet: a database's primary keys.
+    fn check(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let twice = |what: &str| Err(StoreError::Io(format!("{what} is there already")));
+        let mut last_event = self.events.last().map_or(0, |e| e.id);
+        for change in changes {
+            match change {
+                Change::Event(e) if e.id <= last_event => return twice("the event"),
+                Change::Event(e) => last_event = e.id,
+                Change::Usage(row) if self.usage.contains_key(&(row.host, row.sequence)) => return twice("the usage"),
+                Change::Answer(a) if self.answers.contains_key(&(a.caller.clone(), a.key.clone())) => {
+                    return twice("the answer");
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl Store for MemoryStore {
     async fn load(&self) -> Result<Model, StoreError> {
@@ -41,6 +61,7 @@ impl Store for MemoryStore {
 
     async fn commit(&self, generation: u64, changes: &[Change]) -> Result<(), StoreError> {
         let mut kept = self.kept();
+        kept.check(changes)?;
         for change in changes {
             kept.model.apply(change);
             match change {
@@ -90,4 +111,3 @@ impl Store for MemoryStore {
         Ok(())
     }
 }
-

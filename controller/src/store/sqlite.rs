@@ -64,8 +64,7 @@ impl Store for SqliteStore {
         let mut model = Model::default();
         for table in TABLES {
             // The names come from a list in the program, never from outside.
-            let rows =
-                sqlx::query(AssertSqlSafe(format!("SELECT body FROM {table}"))).fetch_all(&self.pool).await?;
+            let rows = sqlx::query(AssertSqlSafe(format!("SELECT body FROM {table}"))).fetch_all(&self.pool).await?;
             for row in rows {
                 let body: String = row.try_get(0)?;
                 if let Some(record) = Record::decode(&Json, table, &body)? {
@@ -129,34 +128,41 @@ impl Store for SqliteStore {
     }
 
     async fn usage(&self, customer: PartyId, from: Timestamp, to: Timestamp) -> Result<Vec<UsageRow>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT body FROM usage WHERE customer = ? AND at >= ? AND at < ? ORDER BY host, sequence",
-        )
-        .bind(customer.to_string())
-        .bind(from.0)
-        .bind(to.0)
-        .fetch_all(&self.pool)
-        .await?;
+        let rows =
+            sqlx::query("SELECT body FROM usage WHERE customer = ? AND at >= ? AND at < ? ORDER BY host, sequence")
+                .bind(customer.to_string())
+                .bind(from.0)
+                .bind(to.0)
+                .fetch_all(&self.pool)
+                .await?;
         rows.iter().map(|row| Json.decode(&row.try_get::<String, _>(0)?)).collect()
     }
 
     /// Checks what is on disk, not what is remembered: each usage row against its own postings.
     async fn ledger(&self) -> Result<LedgerCheck, StoreError> {
         let mut tx = self.pool.begin().await?;
-        let rows = sqlx::query("SELECT host, sequence, body FROM usage ORDER BY host, sequence").fetch_all(&mut *tx).await?;
+        let rows =
+            sqlx::query("SELECT host, sequence, body FROM usage ORDER BY host, sequence").fetch_all(&mut *tx).await?;
         let entries =
             sqlx::query("SELECT host, sequence, account, amount FROM postings ORDER BY host, sequence, account")
                 .fetch_all(&mut *tx)
                 .await?;
         let mut entries = entries.into_iter().peekable();
-        let mut pairs = Vec::with_capacity(rows.len());
+        let (mut pairs, mut stray) = (Vec::with_capacity(rows.len()), 0);
         for row in rows {
             let key: (String, i64) = (row.try_get(0)?, row.try_get(1)?);
             let usage: UsageRow = Json.decode(&row.try_get::<String, _>(2)?)?;
             let mut posted = Vec::new();
             while let Some(entry) = entries.peek() {
-                if (entry.try_get::<String, _>(0)?, entry.try_get::<i64, _>(1)?) != key {
+                let of = (entry.try_get::<String, _>(0)?, entry.try_get::<i64, _>(1)?);
+                if of > key {
                     break;
+                }
+                if of < key {
+                    // Of a row that is not there.
+                    stray += 1;
+                    entries.next();
+                    continue;
                 }
                 let account: Account = Json.decode(&entry.try_get::<String, _>(2)?)?;
                 posted.push(finance::Entry { account, amount: MicroMoney(entry.try_get(3)?) });
@@ -164,7 +170,7 @@ impl Store for SqliteStore {
             }
             pairs.push((usage, posted));
         }
-        let stray = entries.count() as u64;
+        stray += entries.count() as u64;
         let mut check = finance::check(pairs);
         if stray > 0 {
             check.unbalanced += stray;
@@ -184,7 +190,9 @@ impl Store for SqliteStore {
         Ok(Some(Answer {
             caller: caller.to_owned(),
             key: key.to_owned(),
-            fingerprint: fingerprint.try_into().map_err(|_| StoreError::Corrupt("an answer's fingerprint".to_owned()))?,
+            fingerprint: fingerprint
+                .try_into()
+                .map_err(|_| StoreError::Corrupt("an answer's fingerprint".to_owned()))?,
             status: row.try_get(1)?,
             body: row.try_get(2)?,
             at: Timestamp(row.try_get(3)?),

@@ -237,9 +237,14 @@ impl Run {
                     if h.state == HostState::Active {
                         self.wakes.placement.notify_one();
                     }
+                    // An order that waited to know whether this host is there can be decided now.
+                    self.wakes.orders.notify_one();
                 }
                 _ => {}
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

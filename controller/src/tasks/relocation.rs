@@ -7,9 +7,7 @@ use crate::store::Writer;
 
 pub(super) async fn run(writer: &Writer) {
     loop {
-        let waiting = writer
-            .transact("relocation", |draft| Ok::<_, ()>(relocation::place_waiting(draft)))
-            .await;
+        let waiting = writer.transact("relocation", |draft| Ok::<_, ()>(relocation::place_waiting(draft))).await;
         if let Ok(waiting @ 1..) = waiting {
             tracing::debug!(waiting, "services wait for a place");
         }

@@ -64,7 +64,8 @@ impl Fleet {
             .spawn()?;
         let line = daemon.wait_for_line("ready http=", READY).await?;
         self.controller = Some(daemon);
-        let (http, quic) = line.trim().split_once(" quic=").context("the controller's ready line has no quic address")?;
+        let (http, quic) =
+            line.trim().split_once(" quic=").context("the controller's ready line has no quic address")?;
         self.url = format!("http://{http}");
         self.quic = quic.parse()?;
         let token = std::fs::read_to_string(self.token_file())?;

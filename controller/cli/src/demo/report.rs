@@ -40,6 +40,7 @@ impl Report {
         let placements: Vec<_> = service
             .placements
             .iter()
+            .filter(|p| p.state != "releasing")
             .map(|p| {
                 json!({ "service": service.name, "host": p.host, "site": p.site, "siteRole": p.site_role, "reason": p.reason })
             })
@@ -82,11 +83,7 @@ impl Narrator {
 
     fn line(&self, text: &str) {
         // A closed pipe is no reason to stop in the middle of the story.
-        let _ = if self.json {
-            writeln!(std::io::stderr(), "{text}")
-        } else {
-            writeln!(std::io::stdout(), "{text}")
-        };
+        let _ = if self.json { writeln!(std::io::stderr(), "{text}") } else { writeln!(std::io::stdout(), "{text}") };
     }
 
     /// What came of it: a short text, or one JSON object as the last line.
@@ -121,12 +118,14 @@ fn summary_text(report: &Report) -> String {
     for replacement in &service.replacements {
         lines.push(format!("  moved   {} -> {}, because {}", replacement.from, replacement.to, replacement.trigger));
     }
-    for placement in &service.placements {
-        lines.push(format!("  runs    on {} at {}: {}", placement.host, placement.site, placement.reason));
+    for placement in service.placements.iter().filter(|p| p.state != "releasing") {
+        lines.push(format!("  runs    on {}: {}", placement.site, placement.reason));
     }
     lines.extend(report.explained.iter().map(|text| format!("  not on  {text}")));
     let (total, failed) = report.requests;
-    lines.push(format!("  asked   {total} times, {failed} without an answer (while a dead machine was not yet known to be dead)"));
+    lines.push(format!(
+        "  asked   {total} times, {failed} without an answer (while a dead machine was not yet known to be dead)"
+    ));
     for line in &report.bill.lines {
         let seconds = line.running_micros as f64 / 1e6;
         lines.push(format!("  billed  {} at {} for {seconds:.1} s: {}", line.service, line.site, line.amount));

@@ -119,11 +119,11 @@ pub(super) async fn tell(fleet: &mut Fleet, narrator: &Narrator) -> anyhow::Resu
     stay(&client, &traffic).await;
 
     amend(&client, narrator).await?;
-    let left = first.placements.first().map(|p| p.host.clone()).unwrap_or_default();
+    let left = place_of(&first).context("the service is nowhere")?;
     let second = settle(&client, &traffic, narrator, |s| on_another(s, &left)).await?;
     stay(&client, &traffic).await;
 
-    let victim = second.placements.first().map(|p| p.host.clone()).context("the service is nowhere")?;
+    let victim = place_of(&second).context("the service is nowhere")?;
     narrator.say(&format!("{victim} dies: its agent and everything on it are killed (SIGKILL)"));
     fleet.kill_machine(&victim)?;
     settle(&client, &traffic, narrator, |s| on_another(s, &victim)).await?;
@@ -196,7 +196,7 @@ async fn buy(client: &Client, narrator: &Narrator) -> anyhow::Result<Order> {
     narrator.say("acme orders notes: at most 30 EUR/month, 95 % of answers within 80 ms, up 95 %, in DE or FI");
     let order = client.order_submit(&request).await?;
     let order = settled(client, &order).await?;
-    narrator.say(&format!("order {} is {}: {}", order.id, serde_json::to_value(order.state)?, order.reason));
+    narrator.say(&format!("order {} is completed: {}", order.id, order.reason));
     Ok(order)
 }
 
@@ -224,8 +224,14 @@ async fn amend(client: &Client, narrator: &Narrator) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The host it is on, now that no other copy is on its way out.
+fn place_of(service: &Service) -> Option<String> {
+    service.placements.iter().find(|p| p.state == "allocated").map(|p| p.host.clone())
+}
+
 fn on_another(service: &Service, host: &str) -> bool {
-    !service.placements.is_empty() && service.placements.iter().all(|p| p.host != host || p.state == "releasing")
+    let mut staying = service.placements.iter().filter(|p| p.state != "releasing").peekable();
+    staying.peek().is_some() && staying.all(|p| p.host != host && p.phase == "running")
 }
 
 /// Waits until the service runs where it is wanted, with its user on its heels.

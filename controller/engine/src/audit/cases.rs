@@ -67,6 +67,7 @@ fn assignment(n: u8) -> Assignment {
         decision: DecisionId::from_random([0; 10]),
         reason: String::new(),
         since: Timestamp(0),
+        metered: chandler_protocol::Micros::ZERO,
         observed: None,
     }
 }

@@ -53,6 +53,20 @@ pub fn rate(running: Micros, reserved: Capacity, rates: Rates, price: &PriceTerm
     }
 }
 
+/// Rates the next stretch of something that was metered for `before` already: the difference of the two totals. Many
+/// short stretches so come to exactly what one long one would; each by itself would lose what is below a millionth.
+pub fn rate_next(before: Micros, running: Micros, reserved: Capacity, rates: Rates, price: &PriceTerms) -> Charge {
+    let after = Micros(before.0.max(0).saturating_add(running.0.max(0)));
+    let (a, b) = (rate(before, reserved, rates, price), rate(after, reserved, rates, price));
+    Charge {
+        core_hours_micros: b.core_hours_micros - a.core_hours_micros,
+        gib_hours_micros: b.gib_hours_micros - a.gib_hours_micros,
+        cost: MicroMoney(b.cost.0 - a.cost.0),
+        margin: MicroMoney(b.margin.0 - a.margin.0),
+        management: MicroMoney(b.management.0 - a.management.0),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use chandler_protocol::{Bytes, MilliCpu};
@@ -96,6 +110,22 @@ mod tests {
     }
 
     proptest! {
+        /// However a time is cut into stretches, the customer owes the same.
+        #[test]
+        fn stretches_add_up_to_the_whole(stretches in prop::collection::vec(0_i64..60_000_000, 1..50)) {
+            let reserved = Capacity { cpu: MilliCpu(100), memory: Bytes(64 << 20) };
+            let rates = Rates { core_hour: MicroMoney(6_000), gib_hour: MicroMoney(900) };
+            let price = terms(20, 1_000);
+            let (mut before, mut owed) = (0, 0);
+            for running in &stretches {
+                let charge = rate_next(Micros(before), Micros(*running), reserved, rates, &price);
+                prop_assert!(charge.cost.0 >= 0 && charge.margin.0 >= 0 && charge.management.0 >= 0);
+                owed += charge.price().0;
+                before += running;
+            }
+            prop_assert_eq!(owed, rate(Micros(before), reserved, rates, &price).price().0);
+        }
+
         /// The worst numbers anybody can send neither wrap nor panic, and the parts still sum to the price.
         #[test]
         fn hostile_numbers_are_held(

@@ -15,7 +15,8 @@ use crate::relocation;
 use crate::service::{AllocationState, OperatingStatus, PriceTerms, Service, ServiceState, Trigger};
 use crate::sla::{Agreement, AgreementVersion, Terms};
 
-/// Decides every acknowledged order.
+/// Decides every acknowledged order. One that would be refused while it is not known whether some host is there
+/// stays acknowledged: unknown is not absent, and an order must not be lost to a restart of the controller.
 pub fn admit(draft: &mut Draft<'_>) {
     let orders: Vec<_> = draft.model.open_orders.values().copied().collect();
     for id in orders {
@@ -56,6 +57,9 @@ fn add_service(draft: &mut Draft<'_>, order: &Arc<Order>) {
     // Decided before anything is written: a rejected order leaves nothing behind but its decision.
     let (outcome, decision) = relocation::decide(draft, &service, &terms, Trigger::Order, &[]);
     if outcome.refusal.is_some() {
+        if draft.model.is_unsure() {
+            return;
+        }
         draft.put(Change::Decision(Arc::new(decision)));
         return refuse(draft, order, outcome);
     }
@@ -79,6 +83,9 @@ fn add_task(draft: &mut Draft<'_>, order: &Arc<Order>) {
     let (outcome, decision) = relocation::decide(draft, &probe, &terms, Trigger::Order, &[]);
     // A full fleet is no reason to refuse a task: its items wait for their turn.
     if matches!(outcome.refusal, Some(Refusal::Infeasible { .. })) {
+        if draft.model.is_unsure() {
+            return;
+        }
         draft.put(Change::Decision(Arc::new(decision)));
         return refuse(draft, order, outcome);
     }
@@ -112,6 +119,9 @@ fn modify(draft: &mut Draft<'_>, order: &Arc<Order>) {
     });
     let (outcome, decision) = relocation::decide(draft, &changed, &terms, trigger, &[]);
     if outcome.refusal.is_some() {
+        if draft.model.is_unsure() {
+            return;
+        }
         draft.put(Change::Decision(Arc::new(decision)));
         if service.is_exclusive() {
             let text = "it keeps exclusive state where it is, that place does not meet the new terms, and moving state \

@@ -64,6 +64,7 @@ fn remove_wiped(draft: &mut Draft<'_>, id: ServiceId) {
                 "released",
                 format!("wiped; its resources on {name} are available again"),
             );
+            draft.put(a.closed(draft.now));
             draft.put(Change::RemoveAssignment(a.id));
         }
     }

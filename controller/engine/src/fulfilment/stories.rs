@@ -158,7 +158,7 @@ impl World {
                 }
             });
         }
-        self.step(|draft| relocation::place_waiting(draft));
+        self.step(relocation::place_waiting);
     }
 
     fn state(&self, order: OrderId) -> OrderState {
@@ -275,7 +275,7 @@ fn a_silent_host_is_lost_after_the_grace_and_its_service_runs_elsewhere() {
     }
     assert_eq!(world.step(|draft| assurance::watch(draft, Patience::default())), Watch::Calm);
     assert_eq!(world.model.hosts[&host(1)].state, HostState::Lost);
-    world.step(|draft| relocation::place_waiting(draft));
+    world.step(relocation::place_waiting);
     world.model.pulses.insert(host(1), Pulse::default());
     world.agents(&[]);
     assert_eq!(world.places("notes"), [2]);
@@ -300,6 +300,18 @@ fn a_blind_controller_declares_nobody_lost() {
     let found = world.step(|draft| assurance::watch(draft, Patience::default()));
     assert_eq!(found, Watch::Frozen { silent: 4, of: 5 });
     assert!(world.model.hosts.values().all(|h| h.state == HostState::Active));
+}
+
+#[test]
+fn an_order_is_not_refused_while_it_is_unknown_whether_a_host_is_there() {
+    let mut world = World::of(1);
+    world.model.pulses = Default::default();
+    let order = world.order("notes", Action::Add, |_| {});
+    world.admit();
+    assert_eq!(world.state(order), OrderState::Acknowledged);
+    world.hear(1);
+    world.admit();
+    assert_eq!(world.state(order), OrderState::InProgress);
 }
 
 #[test]

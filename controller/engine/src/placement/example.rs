@@ -67,7 +67,6 @@ pub(crate) fn spot(n: u8, price: i64) -> Spot {
         inventory: Some(inventory),
         history: History::default(),
         rtt: None,
-        usage_acknowledged: 0,
         failures: Vec::new(),
     };
     Spot {

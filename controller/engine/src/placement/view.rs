@@ -4,7 +4,7 @@ use chandler_protocol::{HostId, Micros, PartyId, ServiceId, Timestamp};
 
 use super::HostView;
 use crate::availability::estimate;
-use crate::fleet::{Capacity, Host};
+use crate::fleet::{Capacity, Host, HostState};
 use crate::model::Model;
 use crate::service::AllocationState;
 use crate::site::SiteRole;
@@ -44,7 +44,12 @@ fn view<'m>(model: &'m Model, host: &'m Host, now: Timestamp) -> Option<HostView
         owner: site.owner,
         country: &site.country,
         rates: site.rates,
-        state: host.state,
+        // Known to be there only while it is connected: after a restart of the controller nobody is yet.
+        state: if host.state == HostState::Active && !model.pulse(host.id).connected {
+            HostState::Unknown
+        } else {
+            host.state
+        },
         rtt: rtt(model, host.id, host),
         availability: estimate(&host.history, site.role, now, model.observable_since),
         offered: host.offered(),

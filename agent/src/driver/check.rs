@@ -1,0 +1,84 @@
+//! Asking a running program whether it is well.
+
+use std::net::Ipv4Addr;
+use std::process::{Child, Command, Stdio};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::platform::ProcessHandle;
+
+/// Bytes of an HTTP answer in which the status line must end.
+const STATUS_LINE_MAX: usize = 1_024;
+
+/// Whether something accepts connections.
+pub(super) async fn tcp(port: u16) -> bool {
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok()
+}
+
+/// Whether `GET path` is answered by 2xx or 3xx. Only the status line is read.
+pub(super) async fn http(port: u16, path: &str) -> bool {
+    // A path with a line break would smuggle a second request.
+    if !path.starts_with('/') || path.chars().any(|c| c.is_control() || c == ' ') {
+        return false;
+    }
+    let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else { return false };
+    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
+    if stream.write_all(request.as_bytes()).await.is_err() {
+        return false;
+    }
+    let mut line = Vec::with_capacity(64);
+    while !line.contains(&b'\n') && line.len() < STATUS_LINE_MAX {
+        match stream.read_buf(&mut line).await {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+    }
+    is_good(&line)
+}
+
+/// Whether an answer starts with a good status line.
+fn is_good(answer: &[u8]) -> bool {
+    let Some(rest) = answer.strip_prefix(b"HTTP/1.") else { return false };
+    let Some(rest) = rest.split_first().and_then(|(_, rest)| rest.strip_prefix(b" ")) else { return false };
+    matches!(rest, [b'2' | b'3', b'0'..=b'9', b'0'..=b'9', b' ' | b'\r' | b'\n', ..])
+}
+
+/// Whether a program exits 0. Dropping the future kills the program.
+pub(super) async fn exec(command: &mut Command) -> bool {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let Ok(child) = command.spawn() else { return false };
+    let mut child = KilledOnDrop(child);
+    if let Some(handle) = ProcessHandle::of(child.0.id()) {
+        handle.ended().await;
+    }
+    child.0.try_wait().ok().flatten().is_some_and(|status| status.success())
+}
+
+/// A health check that outlives its try would pile up.
+struct KilledOnDrop(Child);
+
+impl Drop for KilledOnDrop {
+    fn drop(&mut self) {
+        if !matches!(self.0.try_wait(), Ok(Some(_))) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_good_status_lines_count() {
+        for good in ["HTTP/1.1 200 OK\r\n", "HTTP/1.0 204 \r\n", "HTTP/1.1 302 Found\n", "HTTP/1.1 200\r\n"] {
+            assert!(is_good(good.as_bytes()), "{good:?}");
+        }
+        for bad in ["", "HTTP/1.1 500 No\r\n", "HTTP/1.1 404 \r\n", "HTTP/2 200 \r\n", "HTTP/1.1 2000 \r\n", "HTTP/1."]
+        {
+            assert!(!is_good(bad.as_bytes()), "{bad:?}");
+        }
+    }
+}

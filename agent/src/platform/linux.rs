@@ -1,0 +1,10 @@
+//! Linux.
+
+pub(super) mod boot;
+pub(super) mod cgroup;
+mod hardware;
+mod packages;
+pub(super) mod probe;
+pub(super) mod process;
+mod readings;
+pub(super) mod storage;

@@ -1,0 +1,154 @@
+//! What to do next, as a pure function of what is wanted, what is so, and the time.
+
+use std::collections::BTreeMap;
+
+use chandler_protocol::state::{Assignment, DesiredState, Exit, Failure, Target};
+use chandler_protocol::workload::{WorkloadKind, WorkloadSpec};
+use chandler_protocol::{AssignmentId, Micros};
+use serde::{Deserialize, Serialize};
+
+/// Most assignments of one agent.
+pub const ASSIGNMENTS_MAX: usize = 4_096;
+
+/// Everything that was ordered and accepted, as it is kept on disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The generation of the newest desired state that was accepted.
+    pub generation: u64,
+    /// By id. Those that the newest desired state does not name stay as they were.
+    pub assignments: BTreeMap<AssignmentId, Known>,
+}
+
+/// One accepted assignment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// As ordered.
+    pub assignment: Assignment,
+    /// Whether the newest desired state names it.
+    pub named: bool,
+}
+
+/// An order that was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stale {
+    /// Which.
+    pub assignment: AssignmentId,
+    /// The epoch that was ordered.
+    pub ordered: u64,
+    /// The epoch that had been seen already.
+    pub seen: u64,
+}
+
+/// What a desired state makes of what was accepted before: `None` when it is not newer.
+///
+/// `is_wiped` tells which assignments are gone for good; those are forgotten once they are no longer named.
+pub fn merge(
+    accepted: &Accepted,
+    desired: &DesiredState,
+    is_wiped: impl Fn(AssignmentId) -> bool,
+) -> Option<(Accepted, Vec<Stale>)> {
+    if desired.generation <= accepted.generation && accepted.generation > 0 {
+        return None;
+    }
+    let mut next = Accepted { generation: desired.generation, assignments: accepted.assignments.clone() };
+    let mut stale = Vec::new();
+    for known in next.assignments.values_mut() {
+        known.named = false;
+    }
+    for order in desired.assignments.iter().take(ASSIGNMENTS_MAX) {
+        let is_full = next.assignments.len() >= ASSIGNMENTS_MAX;
+        match next.assignments.get_mut(&order.id) {
+            Some(known) if order.epoch < known.assignment.epoch => {
+                known.named = true;
+                stale.push(Stale { assignment: order.id, ordered: order.epoch, seen: known.assignment.epoch });
+            }
+            Some(known) => *known = Known { assignment: order.clone(), named: true },
+            None if is_full => {}
+            None => {
+                next.assignments.insert(order.id, Known { assignment: order.clone(), named: true });
+            }
+        }
+    }
+    next.assignments.retain(|id, known| known.named || !is_wiped(*id));
+    Some((next, stale))
+}
+
+/// What is so with one assignment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Local {
+    /// What runs, if anything: how it was started.
+    pub running: Option<WorkloadSpec>,
+    /// Whether every file it needs is here.
+    pub ready: bool,
+    /// How it ended (a task, under the ordered epoch).
+    pub ended: Option<Exit>,
+    /// Whether its results are collected.
+    pub collected: bool,
+    /// Whether its files are gone.
+    pub wiped: bool,
+    /// Given up until it is ordered anew.
+    pub given_up: Option<Failure>,
+    /// The next try is not before this, by the boot clock.
+    pub retry_at: Option<Micros>,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// All is as it should be; wait for orders.
+    Rest,
+    /// Try again then.
+    Wait(Micros),
+    /// Fetch its files.
+    Fetch,
+    /// Start it.
+    Start,
+    /// It runs; look after it, and come back at that time if one is named.
+    Watch(Option<Micros>),
+    /// Stop it.
+    Stop,
+    /// Collect a task's results.
+    Collect,
+    /// Delete its files.
+    Wipe,
+}
+
+/// The next step for one assignment.
+pub fn plan(wanted: &Assignment, local: &Local, now: Micros) -> Step {
+    let later = local.retry_at.filter(|at| *at > now);
+    let or_wait = |step: Step| later.map_or(step, Step::Wait);
+    match (wanted.target, &local.running) {
+        (Target::Stopped | Target::Wiped, Some(_)) => Step::Stop,
+        (Target::Stopped, None) => Step::Rest,
+        (Target::Wiped, None) if local.wiped => Step::Rest,
+        (Target::Wiped, None) => or_wait(Step::Wipe),
+        (Target::Running, Some(running)) if is_same_launch(running, &wanted.spec) => Step::Watch(None),
+        // Replaced only once the new files are here: until then the old one goes on.
+        (Target::Running, Some(_)) if local.ready => Step::Stop,
+        (Target::Running, Some(_)) => later.map_or(Step::Fetch, |at| Step::Watch(Some(at))),
+        (Target::Running, None) => match (wanted.spec.kind, local.ended) {
+            (WorkloadKind::Task, Some(_)) if local.collected => Step::Rest,
+            (WorkloadKind::Task, Some(_)) => or_wait(Step::Collect),
+            _ if local.given_up.is_some() => Step::Rest,
+            _ => or_wait(if local.ready { Step::Start } else { Step::Fetch }),
+        },
+    }
+}
+
+/// Whether a program started by `a` is what `b` asks for. How it is watched, restarted and stopped, and what is
+/// collected afterwards, may change while it runs.
+pub fn is_same_launch(a: &WorkloadSpec, b: &WorkloadSpec) -> bool {
+    a.kind == b.kind
+        && a.driver == b.driver
+        && a.software == b.software
+        && a.command == b.command
+        && a.environment == b.environment
+        && a.limits == b.limits
+        && a.ports == b.ports
+        && a.state == b.state
+        && a.inputs == b.inputs
+}
+
+#[cfg(test)]
+#[path = "reconcile_tests.rs"]
+mod tests;

@@ -1,0 +1,300 @@
+//! One session with a controller: what arrives is acted upon, what changes is said, and silence is broken in time.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::Arc;
+
+use chandler_protocol::Micros;
+use chandler_protocol::command::{Action, Command, CommandResult, Outcome};
+use chandler_protocol::frame::{CONTROL_MAX, encode};
+use chandler_protocol::handshake::Refusal;
+use chandler_protocol::message::{AgentMessage, ControllerMessage};
+use chandler_protocol::state::ObservedState;
+use tokio::sync::mpsc;
+
+use crate::agent::Shared;
+use crate::command::{LOG_MAX, Verdict};
+use crate::identity::is_for;
+use crate::link::control::Connected;
+use crate::sync::lock;
+
+/// Frames that wait for the network; what else is to be said is made when there is room, from the newest state.
+const QUEUE: usize = 4;
+/// Shortest time between two reports of the whole observed state: a little, and a little more for each assignment
+/// in it, so that a thousand that start at once do not send a thousand times a thousand.
+const OBSERVED_GAP: Micros = Micros::from_millis(1);
+const OBSERVED_GAP_EACH: Micros = Micros(20);
+/// Answers to commands that wait to be sent.
+const ANSWERS_MAX: usize = 64;
+/// Bounds on the heartbeat that a controller may ask for.
+const HEARTBEAT_MIN: Micros = Micros::from_millis(100);
+const HEARTBEAT_MAX: Micros = Micros::from_secs(60);
+/// How long to wait before a certificate is asked for again.
+const RENEW_AGAIN: Micros = Micros::from_secs(60);
+/// How long to wait before usage is written down and sent again after the disk failed.
+const USAGE_AGAIN: Micros = Micros::from_secs(10);
+
+/// Why a session ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The connection is gone.
+    Lost(String),
+    /// The controller does not want this agent (any more).
+    Refused(Refusal),
+    /// There is a new certificate, to be used at once.
+    Renewed,
+}
+
+/// Holds the session until it ends.
+pub(crate) async fn hold(shared: &Arc<Shared>, connected: Connected) -> End {
+    let Connected { connection, mut send, mut reader, welcome, .. } = connected;
+    let (queue, mut queued) = mpsc::channel::<Vec<u8>>(QUEUE);
+    let writer = async {
+        while let Some(bytes) = queued.recv().await {
+            if let Err(error) = send.write_all(&bytes).await {
+                return error.to_string();
+            }
+        }
+        "nothing more is to be said".to_owned()
+    };
+    let mut writer = std::pin::pin!(writer);
+    let heartbeat = Micros(welcome.heartbeat.0.clamp(HEARTBEAT_MIN.0, HEARTBEAT_MAX.0));
+    let mut outbox = Outbox::new(shared.clone(), heartbeat);
+    let end = loop {
+        let now = shared.world.clock.boot();
+        tokio::select! {
+            biased;
+            why = &mut writer => break End::Lost(why),
+            permit = queue.reserve(), if outbox.is_due(now) => {
+                let Ok(permit) = permit else { break End::Lost("the writer ended".into()) };
+                if let Some(frame) = outbox.next(now) {
+                    permit.send(frame);
+                }
+            }
+            message = reader.next::<ControllerMessage>() => match message {
+                Ok(Some(message)) => {
+                    if let Some(end) = handle(shared, &mut outbox, message).await {
+                        break end;
+                    }
+                }
+                Ok(None) => break End::Lost("the controller ended the session".into()),
+                Err(error) => break End::Lost(error.to_string()),
+            },
+            () = shared.wake.notified() => {}
+            () = until(outbox.next_due(now), now) => {}
+        }
+    };
+    connection.close(0_u32.into(), b"the session ends");
+    end
+}
+
+fn until(at: Micros, now: Micros) -> impl Future<Output = ()> {
+    tokio::time::sleep(Micros((at.0 - now.0).max(0)).to_std())
+}
+
+/// Acts upon one message.
+async fn handle(shared: &Arc<Shared>, outbox: &mut Outbox, message: ControllerMessage) -> Option<End> {
+    match message {
+        ControllerMessage::Welcome(_) => {}
+        ControllerMessage::Refused(refusal) => return Some(End::Refused(refusal)),
+        ControllerMessage::Desired(desired) => shared.accept(&desired),
+        ControllerMessage::TelemetryAcknowledged(sequence) => lock(&shared.telemetry).acknowledge(sequence),
+        ControllerMessage::UsageAcknowledged(sequence) => lock(&shared.journal).acknowledge(sequence),
+        ControllerMessage::Command(command) => {
+            let arrived = shared.world.clock.boot();
+            let outcome = execute(shared, &command, arrived).await;
+            // A controller that asks faster than it listens loses the oldest answers; it may ask again.
+            if outbox.answers.len() >= ANSWERS_MAX {
+                outbox.answers.pop_front();
+            }
+            outbox.answers.push_back(CommandResult { id: command.id, outcome });
+        }
+        ControllerMessage::Renewed(certificate) => {
+            if !is_for(&certificate, &shared.key) {
+                tracing::error!("the controller's new certificate is for another key and is not used");
+                return None;
+            }
+            let mut renewed = lock(&shared.identity).clone();
+            renewed.certificate = certificate;
+            match renewed.save(shared.world.disk.as_ref()) {
+                Ok(()) => {
+                    *lock(&shared.identity) = renewed;
+                    return Some(End::Renewed);
+                }
+                Err(error) => tracing::error!(%error, "the new certificate cannot be kept"),
+            }
+        }
+    }
+    None
+}
+
+/// Does a command, unless it was done before.
+async fn execute(shared: &Arc<Shared>, command: &Command, arrived: Micros) -> Outcome {
+    let now = shared.world.clock.boot();
+    let verdict = lock(&shared.commands).judge(command, arrived, now);
+    if let Verdict::Answer(outcome) = verdict {
+        return outcome;
+    }
+    let outcome = match &command.action {
+        Action::Inventory => {
+            shared.inventory_wanted.notify_one();
+            Outcome::Done
+        }
+        Action::ReadLog { assignment, stream, offset, limit } => {
+            let limit = usize::try_from(*limit).unwrap_or(LOG_MAX).min(LOG_MAX);
+            match shared.world.workspace.read_log(*assignment, *stream, *offset, limit).await {
+                Ok(part) => Outcome::Log { offset: part.offset, bytes: part.bytes, end: part.end },
+                Err(error) => Outcome::Failed(error.to_string()),
+            }
+        }
+    };
+    lock(&shared.commands).done(command.id, &outcome);
+    outcome
+}
+
+/// What is to be said, made at the moment it can be said, most important first.
+struct Outbox {
+    shared: Arc<Shared>,
+    heartbeat: Micros,
+    answers: VecDeque<CommandResult>,
+    /// The version that was reported last, and when another may be reported.
+    observed: Option<(u64, Micros)>,
+    inventory: u64,
+    usage: u64,
+    usage_not_before: Micros,
+    renew_at: Micros,
+    spoke: Micros,
+}
+
+/// One thing to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Item {
+    Answer,
+    Observed,
+    Usage,
+    Inventory,
+    Renew,
+    Telemetry,
+    Alive,
+}
+
+impl Outbox {
+    fn new(shared: Arc<Shared>, heartbeat: Micros) -> Self {
+        let now = shared.world.clock.boot();
+        let renew_at = lock(&shared.identity).renew_at().map_or(RENEW_AGAIN, |at| at.since(shared.time.now()));
+        Self {
+            heartbeat,
+            answers: VecDeque::new(),
+            observed: None,
+            inventory: 0,
+            usage: 0,
+            usage_not_before: now,
+            renew_at: Micros(now.0.saturating_add(renew_at.0)),
+            spoke: now,
+            shared,
+        }
+    }
+
+    /// The most important thing that is to be said now.
+    fn item(&self, now: Micros) -> Option<Item> {
+        let shared = &self.shared;
+        let observed_due = || match self.observed {
+            None => true,
+            Some((version, from)) => version != shared.board.version() && now >= from,
+        };
+        if !self.answers.is_empty() {
+            Some(Item::Answer)
+        } else if observed_due() {
+            Some(Item::Observed)
+        } else if now >= self.usage_not_before && lock(&shared.journal).has_after(self.usage) {
+            Some(Item::Usage)
+        } else if lock(&shared.inventory).0 != self.inventory {
+            Some(Item::Inventory)
+        } else if now >= self.renew_at {
+            Some(Item::Renew)
+        } else if lock(&shared.telemetry).is_waiting() {
+            Some(Item::Telemetry)
+        } else {
+            (now.0 >= self.spoke.0 + self.heartbeat.0).then_some(Item::Alive)
+        }
+    }
+
+    fn is_due(&self, now: Micros) -> bool {
+        self.item(now).is_some()
+    }
+
+    /// When something may be due by the passing of time alone.
+    fn next_due(&self, now: Micros) -> Micros {
+        let mut at = self.renew_at.0.min(self.spoke.0 + self.heartbeat.0);
+        if let Some((version, from)) = self.observed
+            && version != self.shared.board.version()
+        {
+            at = at.min(from.0);
+        }
+        // What is due already waits for room in the queue, not for time.
+        if at <= now.0 { Micros(now.0 + self.heartbeat.0) } else { Micros(at) }
+    }
+
+    /// Makes the next frame.
+    fn next(&mut self, now: Micros) -> Option<Vec<u8>> {
+        let item = self.item(now)?;
+        let frame = match item {
+            Item::Inventory => {
+                let (version, frame) = lock(&self.shared.inventory).clone();
+                self.inventory = version;
+                (!frame.is_empty()).then(|| frame.as_ref().clone())
+            }
+            _ => self.message(item, now).and_then(|m| match encode(&m, CONTROL_MAX) {
+                Ok(frame) => Some(frame),
+                Err(error) => {
+                    tracing::error!(%error, ?item, "a message is too large to be sent");
+                    None
+                }
+            }),
+        };
+        if frame.is_some() {
+            self.spoke = now;
+        }
+        frame
+    }
+
+    fn message(&mut self, item: Item, now: Micros) -> Option<AgentMessage> {
+        match item {
+            Item::Answer => self.answers.pop_front().map(AgentMessage::CommandResult),
+            Item::Observed => {
+                let (version, assignments) = self.shared.board.snapshot();
+                let count = i64::try_from(assignments.len()).unwrap_or(i64::MAX);
+                let gap = OBSERVED_GAP_EACH.0.saturating_mul(count).saturating_add(OBSERVED_GAP.0);
+                self.observed = Some((version, Micros(now.0 + gap)));
+                Some(AgentMessage::Observed(ObservedState { generation: self.shared.generation(), assignments }))
+            }
+            Item::Usage => {
+                let taken = lock(&self.shared.journal).take_after(self.usage, now, self.shared.world.disk.as_ref());
+                match taken {
+                    Ok(records) => {
+                        self.usage = records.last()?.sequence;
+                        Some(AgentMessage::Usage(records))
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "usage is not sent before it is on disk");
+                        self.usage_not_before = Micros(now.0 + USAGE_AGAIN.0);
+                        None
+                    }
+                }
+            }
+            Item::Renew => {
+                self.renew_at = Micros(now.0 + RENEW_AGAIN.0);
+                match self.shared.key.request() {
+                    Ok(request) => Some(AgentMessage::Renew(request)),
+                    Err(error) => {
+                        tracing::error!(%error, "no new certificate can be asked for");
+                        None
+                    }
+                }
+            }
+            Item::Telemetry => Some(AgentMessage::Telemetry(lock(&self.shared.telemetry).take(now))),
+            Item::Alive => Some(AgentMessage::Alive),
+            Item::Inventory => None,
+        }
+    }
+}

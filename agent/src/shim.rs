@@ -1,0 +1,238 @@
+//! The supervisor of one workload: this program started again as `shim DIR`, in a session of its own.
+//!
+//! It outlives the agent. It starts the program, keeps its logs bounded, waits, ends what the program left behind,
+//! and writes down how it ended. One thread, no runtime: it costs little beside the program it looks after.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use chandler_protocol::state::Exit;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
+
+pub(crate) mod log;
+pub(crate) mod record;
+
+use log::LogWriter;
+use record::{ExitRecord, Order, Report, RunRecord};
+
+use crate::platform::{ProcId, boot_clock, boot_id, descendants, own_children, own_reaped_cpu};
+
+/// Bytes taken from the program's output at once.
+const READ: usize = 16 << 10;
+/// How often orphans that the program left are looked for while it runs.
+const REAP_EVERY: Duration = Duration::from_secs(60);
+/// Rounds of ending what is left after the program, and the pause between two.
+const END_ROUNDS: u32 = 500;
+const END_PAUSE: Duration = Duration::from_millis(2);
+/// How long output that is still in the pipes is waited for once everything has ended.
+const DRAIN: Duration = Duration::from_millis(20);
+/// Most bytes drained then: as much as is kept anyway.
+const DRAIN_MAX: usize = 2 << 20;
+
+/// Supervises the workload of `dir`, a run directory that the agent prepared.
+pub(crate) fn main(dir: &Path) -> ExitCode {
+    let mut answer = std::io::stdout();
+    let mut tell = |report: &Report| {
+        // The agent may be gone by now; the workload runs all the same.
+        let _ = answer.write_all(report.to_line().as_bytes()).and_then(|()| answer.flush());
+    };
+    match begin(dir) {
+        Ok(running) => {
+            tell(&Report::Running);
+            running.finish(dir);
+            ExitCode::SUCCESS
+        }
+        Err(report) => {
+            tell(&report);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Running {
+    /// Held as long as this supervisor lives: at most one runs an assignment.
+    _lock: File,
+    pid: Pid,
+    pidfd: std::os::fd::OwnedFd,
+    pipes: Pipes,
+    record: RunRecord,
+}
+
+struct Pipes {
+    out: Option<std::process::ChildStdout>,
+    err: Option<std::process::ChildStderr>,
+    out_log: LogWriter,
+    err_log: LogWriter,
+}
+
+fn begin(dir: &Path) -> Result<Running, Report> {
+    let failed = |what: &str, e: &dyn std::fmt::Display| Report::Failed(format!("{what}: {e}"));
+    let order: Order = record::read(&dir.join(record::ORDER)).ok_or_else(|| Report::Failed("no order".into()))?;
+    let lock = record::lock(dir).map_err(|e| Report::Again(format!("it is running already: {e}")))?;
+    // Not the leader of a group yet, so this works but when started by hand; then the session is already its own.
+    let _ = rustix::process::setsid();
+    for group in &order.groups {
+        let path = Path::new(group).join("cgroup.procs");
+        std::fs::write(&path, std::process::id().to_string())
+            .map_err(|e| failed("cannot enter its control group", &e))?;
+    }
+    let me = rustix::process::getpid();
+    rustix::process::set_child_subreaper(Some(me)).map_err(|e| failed("cannot adopt orphans", &e))?;
+    let log = Path::new(&order.log);
+    let (out_log, err_log) = (LogWriter::open(log, log::STDOUT), LogWriter::open(log, log::STDERR));
+    let program = order.command.first().ok_or_else(|| Report::Failed("no command".into()))?;
+    // Neither a `pre_exec` hook nor a user id: that would fork this process instead of spawning beside it.
+    let mut child = Command::new(program)
+        .args(&order.command[1..])
+        .env_clear()
+        .envs(order.environment.iter().map(|(k, v)| (k, v)))
+        .current_dir(&order.directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .map_err(|e| match e.kind() {
+            std::io::ErrorKind::WouldBlock
+            | std::io::ErrorKind::OutOfMemory
+            | std::io::ErrorKind::ExecutableFileBusy => Report::Again(format!("{program} cannot be started now: {e}")),
+            _ => Report::Failed(format!("{program} cannot be started: {e}")),
+        })?;
+    let pid = Pid::from_child(&child);
+    let started = boot_clock();
+    let identify = |pid: u32| ProcId::of(pid).unwrap_or(ProcId { pid, start: 0 });
+    let record =
+        RunRecord { boot_id: boot_id(), shim: identify(std::process::id()), program: identify(child.id()), started };
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty());
+    let written = record::write(&dir.join(record::RUN), &record, false);
+    match (pidfd, written) {
+        (Ok(pidfd), Ok(())) => {
+            let pipes = Pipes { out: child.stdout.take(), err: child.stderr.take(), out_log, err_log };
+            Ok(Running { _lock: lock, pid, pidfd, pipes, record })
+        }
+        (pidfd, written) => {
+            // Nobody would find it again.
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(Report::Again(format!("it cannot be watched: {:?} {:?}", pidfd.err(), written.err())))
+        }
+    }
+}
+
+impl Running {
+    fn finish(mut self, dir: &Path) {
+        let exit = self.wait();
+        let cpu = end_everything();
+        self.pipes.drain();
+        let record =
+            ExitRecord { boot_id: self.record.boot_id, started: self.record.started, ended: boot_clock(), exit, cpu };
+        if let Err(error) = record::write(&dir.join(record::EXIT), &record, true) {
+            // With the disk full the agent will find no record and say that it does not know; nothing else is lost.
+            let _ = writeln!(std::io::stderr(), "how the program ended is not kept: {error}");
+        }
+    }
+
+    fn wait(&mut self) -> Exit {
+        loop {
+            let (out, err) = self.pipes.poll(Some(self.pidfd.as_fd()), REAP_EVERY);
+            self.pipes.pump(out, err);
+            loop {
+                match rustix::process::wait(WaitOptions::NOHANG) {
+                    Ok(Some((pid, status))) if pid == self.pid => return exit_of(status),
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    // Somebody else reaped it: impossible but for a debugger.
+                    Err(_) => return Exit::Unknown,
+                }
+            }
+        }
+    }
+}
+
+impl Pipes {
+    /// Waits until a pipe has something or `ended` is readable; tells which pipes are.
+    fn poll(&self, ended: Option<BorrowedFd<'_>>, wait: Duration) -> (bool, bool) {
+        let sources = [self.out.as_ref().map(AsFd::as_fd), self.err.as_ref().map(AsFd::as_fd), ended];
+        let mut fds: Vec<PollFd<'_>> =
+            sources.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        let wait =
+            Timespec { tv_sec: i64::try_from(wait.as_secs()).unwrap_or(0), tv_nsec: i64::from(wait.subsec_nanos()) };
+        if !matches!(poll(&mut fds, Some(&wait)), Ok(n) if n > 0) {
+            return (false, false);
+        }
+        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+        // In the order of `sources`, of which only those that are open are in the list.
+        let out = self.out.is_some() && ready.next().unwrap_or(false);
+        let err = self.err.is_some() && ready.next().unwrap_or(false);
+        (out, err)
+    }
+
+    /// Takes what is there into the logs. Gives how many bytes that were.
+    fn pump(&mut self, out: bool, err: bool) -> usize {
+        let mut taken = 0;
+        if out {
+            taken += take(&mut self.out, &mut self.out_log);
+        }
+        if err {
+            taken += take(&mut self.err, &mut self.err_log);
+        }
+        taken
+    }
+
+    fn drain(&mut self) {
+        let mut taken = 0;
+        while (self.out.is_some() || self.err.is_some()) && taken < DRAIN_MAX {
+            let (out, err) = self.poll(None, DRAIN);
+            if !out && !err {
+                return;
+            }
+            taken += self.pump(out, err);
+        }
+    }
+}
+
+fn take<R: Read>(pipe: &mut Option<R>, log: &mut LogWriter) -> usize {
+    let mut buffer = [0; READ];
+    match pipe.as_mut().map(|p| p.read(&mut buffer)) {
+        Some(Ok(n)) if n > 0 => {
+            log.write(&buffer[..n]);
+            n
+        }
+        Some(Err(e)) if e.kind() == std::io::ErrorKind::Interrupted => 0,
+        _ => {
+            *pipe = None;
+            0
+        }
+    }
+}
+
+fn exit_of(status: WaitStatus) -> Exit {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Unknown,
+    }
+}
+
+/// Kills and reaps everything that the program left behind, in its group or not. Gives the processor time of all.
+fn end_everything() -> Option<chandler_protocol::Micros> {
+    for _ in 0..END_ROUNDS {
+        while matches!(rustix::process::wait(WaitOptions::NOHANG), Ok(Some(_))) {}
+        if own_children().is_empty() {
+            break;
+        }
+        for pid in descendants(std::process::id()) {
+            if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+        }
+        std::thread::sleep(END_PAUSE);
+    }
+    own_reaped_cpu()
+}

@@ -1,0 +1,190 @@
+//! Sites: places with computers of one owner, and what their capacity costs.
+
+use axum::extract::{Path, Request, State};
+use axum::http::Uri;
+use chandler_api::page::{Page, PageQuery};
+use chandler_api::site::{Rates as ShownRates, Site as Shown, SiteCreate, SiteRole as ShownRole, SiteUpdate};
+use chandler_api::value::Money;
+use chandler_engine::event::Noun;
+use chandler_engine::model::Model;
+use chandler_engine::party::PartyRole;
+use chandler_engine::site::{Rates, Site, SiteRole};
+use chandler_protocol::SiteId;
+use chandler_protocol::text::is_name;
+
+use super::Api;
+use super::access::Caller;
+use super::body::{DOCUMENT_MAX, parse, precondition, query, read};
+use super::error::{Failure, Fields, conflict, not_found};
+use super::idempotency::{Begun, begin};
+use super::page::Wanted;
+use super::party::{self, NAME_FORM};
+use super::reply::{Answer, CREATED, OK, Reply};
+
+/// Highest rate or price, in millionths: a million an hour. More is a slip of the pen.
+pub(super) const RATE_MAX: i64 = 1_000_000_000_000;
+
+#[utoipa::path(get, path = "/api/v1/sites", tag = "sites", params(PageQuery),
+    responses((status = 200, body = Page<Shown>)))]
+pub(super) async fn list(State(api): Api, caller: Caller, uri: Uri) -> Answer {
+    let wanted = Wanted::new("sites", &query(&uri)?)?;
+    let after = wanted.after::<SiteId>()?;
+    let model = api.writer.snapshot();
+    let sites = model.sites.values().filter(|s| after.is_none_or(|a| s.id > a) && caller.owns(s));
+    Reply::json(OK, &wanted.take(sites, |s| s.id.to_string(), |s| shown(&model, s)))
+}
+
+#[utoipa::path(get, path = "/api/v1/sites/{reference}", tag = "sites",
+    params(("reference" = String, Path, description = "name or id")), responses((status = 200, body = Shown)))]
+pub(super) async fn show(State(api): Api, caller: Caller, Path(reference): Path<String>) -> Answer {
+    let model = api.writer.snapshot();
+    let site = find(&model, caller, &reference)?;
+    Ok(Reply::json(OK, &shown(&model, site))?.tagged(site.version))
+}
+
+#[utoipa::path(post, path = "/api/v1/sites", tag = "sites", request_body = SiteCreate,
+    responses((status = 201, body = Shown)))]
+pub(super) async fn create(State(api): Api, caller: Caller, request: Request) -> Answer {
+    let (parts, body) = request.into_parts();
+    let post = match begin(&api, caller, &parts, body, DOCUMENT_MAX).await? {
+        Begun::Before(reply) => return Ok(reply),
+        Begun::New(post) => post,
+    };
+    let wanted: SiteCreate = post.parse()?;
+    post.commit(&api, move |draft| {
+        let id = SiteId::from_random(draft.id());
+        let site = build(&draft.model, caller, id, &wanted)?;
+        draft.event((Noun::Site, site.id.to_string(), &site.name), "", "created", "");
+        draft.put(site.clone());
+        Ok(Reply::json(CREATED, &shown(&draft.model, &site))?.tagged(site.version))
+    })
+    .await
+}
+
+fn build(model: &Model, caller: Caller, id: SiteId, wanted: &SiteCreate) -> Result<Site, Failure> {
+    let role = role(wanted.role);
+    let mut fields = Fields::default();
+    fields.check(is_name(&wanted.name), "name", NAME_FORM);
+    fields.check(is_country(&wanted.country), "country", "write an ISO 3166-1 alpha-2 code such as DE");
+    let rates = rates(&mut fields, "rates", &wanted.rates, &model.currency);
+    let owner = party::find(model, caller, &wanted.owner).ok();
+    match owner {
+        None => fields.wrong("owner", "there is no such party: chandler party list"),
+        Some(owner) => {
+            let (needed, text) = match role {
+                SiteRole::Customer => (PartyRole::Customer, "customer"),
+                SiteRole::Provider => (PartyRole::ServiceProvider, "serviceProvider"),
+                SiteRole::Remote => (PartyRole::SiteOwner, "siteOwner"),
+            };
+            let fits = owner.roles.contains(&needed);
+            fields.check(fits, "owner", format!("{} has not the role {text} that such a site needs", owner.name));
+        }
+    }
+    fields.finish()?;
+    let Some(owner) = owner else { return Err(not_found("party", &wanted.owner)) };
+    if model.site_named(&wanted.name).is_some() {
+        return Err(conflict(format!("there is a site {} already", wanted.name)));
+    }
+    Ok(Site {
+        id,
+        name: wanted.name.clone(),
+        owner: owner.id,
+        role,
+        country: wanted.country.clone(),
+        rates,
+        version: 1,
+    })
+}
+
+#[utoipa::path(patch, path = "/api/v1/sites/{reference}", tag = "sites", request_body = SiteUpdate,
+    params(("reference" = String, Path, description = "name or id")), responses((status = 200, body = Shown)))]
+pub(super) async fn update(State(api): Api, caller: Caller, Path(reference): Path<String>, request: Request) -> Answer {
+    let (parts, body) = request.into_parts();
+    let bytes = read(&parts.headers, body, DOCUMENT_MAX).await?;
+    let wanted: SiteUpdate = parse(&parts.headers, &bytes)?;
+    api.transact(caller, move |draft| {
+        let site = find(&draft.model, caller, &reference)?.clone();
+        precondition(&parts.headers, site.version)?;
+        let mut fields = Fields::default();
+        let new = wanted.rates.as_ref().map(|r| rates(&mut fields, "rates", r, &draft.model.currency));
+        fields.finish()?;
+        let mut site = site;
+        if let Some(new) = new.filter(|new| *new != site.rates) {
+            let reason = format!(
+                "rates from {} and {} to {} and {} for a core-hour and a GiB-hour",
+                site.rates.core_hour, site.rates.gib_hour, new.core_hour, new.gib_hour
+            );
+            draft.event((Noun::Site, site.id.to_string(), &site.name), "", "changed", reason);
+            site = Site { rates: new, version: site.version + 1, ..site };
+            draft.put(site.clone());
+        }
+        Ok(Reply::json(OK, &shown(&draft.model, &site))?.tagged(site.version))
+    })
+    .await
+}
+
+/// The site of this name or id, as far as the caller may see it.
+pub(super) fn find<'m>(model: &'m Model, caller: Caller, reference: &str) -> Result<&'m Site, Failure> {
+    let site = match reference.parse::<SiteId>() {
+        Ok(id) => model.sites.get(&id),
+        Err(_) => model.site_named(reference),
+    };
+    site.map(|s| s.as_ref()).filter(|s| caller.owns(s)).ok_or_else(|| not_found("site", reference))
+}
+
+/// The name of a site, or its id when it is not known.
+pub(super) fn name_of(model: &Model, id: SiteId) -> String {
+    model.sites.get(&id).map_or_else(|| id.to_string(), |s| s.name.clone())
+}
+
+/// Whether this may be a country: two capital letters.
+pub(super) fn is_country(code: &str) -> bool {
+    code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase())
+}
+
+/// Whose computer it is, as it stands in the API.
+pub(super) const fn shown_role(role: SiteRole) -> ShownRole {
+    match role {
+        SiteRole::Customer => ShownRole::Customer,
+        SiteRole::Provider => ShownRole::Provider,
+        SiteRole::Remote => ShownRole::Remote,
+    }
+}
+
+const fn role(role: ShownRole) -> SiteRole {
+    match role {
+        ShownRole::Customer => SiteRole::Customer,
+        ShownRole::Provider => SiteRole::Provider,
+        ShownRole::Remote => SiteRole::Remote,
+    }
+}
+
+/// Checks an amount that is a rate or a price.
+pub(super) fn check_rate(fields: &mut Fields, pointer: &str, money: &Money, currency: &str) {
+    let is_known = money.currency == currency;
+    fields.check(is_known, format!("{pointer}.currency"), format!("this controller counts in {currency}"));
+    let in_range = (0..=RATE_MAX).contains(&money.micros);
+    fields.check(in_range, format!("{pointer}.micros"), format!("write millionths from 0 to {RATE_MAX}"));
+}
+
+fn rates(fields: &mut Fields, pointer: &str, rates: &ShownRates, currency: &str) -> Rates {
+    check_rate(fields, &format!("{pointer}.coreHour"), &rates.core_hour, currency);
+    check_rate(fields, &format!("{pointer}.gibHour"), &rates.gib_hour, currency);
+    Rates { core_hour: rates.core_hour.amount(), gib_hour: rates.gib_hour.amount() }
+}
+
+fn shown(model: &Model, site: &Site) -> Shown {
+    let hosts = model.hosts.values().filter(|h| h.site == site.id).count();
+    Shown {
+        id: site.id,
+        name: site.name.clone(),
+        owner: party::name_of(model, site.owner),
+        role: shown_role(site.role),
+        country: site.country.clone(),
+        rates: ShownRates {
+            core_hour: Money::new(site.rates.core_hour, &model.currency),
+            gib_hour: Money::new(site.rates.gib_hour, &model.currency),
+        },
+        hosts: u32::try_from(hosts).unwrap_or(u32::MAX),
+    }
+}

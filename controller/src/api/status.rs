@@ -1,0 +1,120 @@
+//! Everything at one glance, from one snapshot; and the signs for passers-by.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use chandler_api::host::AllocationStatus;
+use chandler_api::status::Status;
+use chandler_api::value::{Money, Time};
+use chandler_engine::finance::{month_of, month_range};
+use chandler_engine::fleet::HostState;
+use chandler_engine::model::Model;
+use chandler_engine::party::PartyRole;
+use chandler_engine::service::{OperatingStatus, Service, ServiceState};
+use chandler_protocol::{MicroMoney, Timestamp};
+
+use super::error::Failure;
+use super::reply::{Answer, OK, Reply};
+use super::{Api, Shared, host, party};
+
+/// Most lines of what a person must look at.
+const ATTENTION_MAX: usize = 50;
+
+#[utoipa::path(get, path = "/", tag = "status", security(()),
+    responses((status = 200, content_type = "text/plain", body = String)))]
+pub(super) async fn root() -> &'static str {
+    "This is a Chandler controller. Its API is described at /api/v1/openapi.json; `chandler --help` speaks it.\n"
+}
+
+#[utoipa::path(get, path = "/healthz", tag = "status", security(()),
+    responses((status = 200, content_type = "text/plain", body = String)))]
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+#[utoipa::path(get, path = "/api/v1/status", tag = "status", responses((status = 200, body = Status)))]
+pub(super) async fn show(State(api): Api) -> Answer {
+    let (model, now) = (api.writer.snapshot(), api.writer.clock().now());
+    let rated = rated_since_month_began(&api, &model, now).await?;
+    let mut inventory = BTreeMap::new();
+    for host in model.hosts.values().filter(|h| h.state != HostState::Revoked) {
+        let reserved = model.reserved.get(&host.id).copied().unwrap_or_default();
+        *inventory.entry(allocation_text(host::allocation(host.offered(), reserved)).to_owned()).or_default() += 1;
+    }
+    let live = model.live.iter().filter_map(|id| model.services.get(id));
+    let status = Status {
+        at: Time(now),
+        generation: model.generation,
+        orders: count(model.orders.values().map(|o| o.state.as_str())),
+        services: count(live.map(|s| s.status.as_str())),
+        hosts: count(model.hosts.values().map(|h| h.state.as_str())),
+        inventory,
+        attention: attention(&model),
+        rated_this_month: Money::new(rated, &model.currency),
+    };
+    Reply::json(OK, &status)
+}
+
+fn count<'a>(states: impl Iterator<Item = &'a str>) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for state in states {
+        *counts.entry(state.to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+const fn allocation_text(status: AllocationStatus) -> &'static str {
+    match status {
+        AllocationStatus::Available => "available",
+        AllocationStatus::PartiallyAllocated => "partiallyAllocated",
+        AllocationStatus::Allocated => "allocated",
+    }
+}
+
+/// What customers owe for use since the month began.
+async fn rated_since_month_began(api: &Shared, model: &Model, now: Timestamp) -> Result<MicroMoney, Failure> {
+    let Some((from, to)) = month_range(&month_of(now)) else { return Ok(MicroMoney(0)) };
+    let mut sum = 0_i64;
+    for customer in model.parties.values().filter(|p| p.roles.contains(&PartyRole::Customer)) {
+        for row in api.writer.store().usage(customer.id, from, to).await? {
+            sum = sum.saturating_add(row.charge.price().0);
+        }
+    }
+    Ok(MicroMoney(sum))
+}
+
+/// What a person must look at, worst first, each with the next command.
+fn attention(model: &Model) -> Vec<String> {
+    let mut lines: Vec<(u8, String)> = Vec::new();
+    let live = model.live.iter().filter_map(|id| model.services.get(id));
+    lines.extend(live.filter(|s| s.state != ServiceState::Terminating).filter_map(|s| of_service(model, s)));
+    for host in model.hosts.values() {
+        let rank = match host.state {
+            HostState::Lost => 1,
+            HostState::Unknown => 4,
+            HostState::Registered | HostState::Active | HostState::Revoked => continue,
+        };
+        let (name, state) = (&host.name, host.state.as_str());
+        lines.push((rank, format!("host {name} is {state}: {}: chandler host show {name}", host.note)));
+    }
+    lines.sort();
+    lines.into_iter().take(ATTENTION_MAX).map(|(_, line)| line).collect()
+}
+
+fn of_service(model: &Model, service: &Service) -> Option<(u8, String)> {
+    let rank = match service.status {
+        OperatingStatus::Failed => 0,
+        OperatingStatus::Degraded => 2,
+        // Task items wait for their turn; that is no reason to look.
+        OperatingStatus::Pending if !service.is_task() => 3,
+        OperatingStatus::Unknown => 5,
+        _ => return None,
+    };
+    let (name, customer) = (&service.name, party::name_of(model, service.customer));
+    let why = match service.reason.as_str() {
+        "" => String::new(),
+        reason => format!(": {reason}"),
+    };
+    let status = service.status.as_str();
+    Some((rank, format!("service {name} of {customer} is {status}{why}: chandler service show {}", service.id)))
+}

@@ -1,0 +1,95 @@
+//! A23: what fails is replaced.
+
+use anyhow::{Context, Result, ensure};
+use chandler_api::host::HostState;
+use chandler_api::service::Service;
+use chandler_harness::wait::eventually_ok;
+use chandler_tests::fleet::{AgentOptions, Fleet, PATIENCE, order_completed};
+use chandler_tests::orders::notes;
+use chandler_tests::{http, process};
+
+use crate::seen::place;
+
+/// Two hosts at a cheap site and one at a dear one.
+const HOSTS: [(&str, &str, i64); 3] =
+    [("alpha", "alpha-1", 5_000), ("alpha", "alpha-2", 5_000), ("beta", "beta-1", 9_000)];
+
+/// A killed process runs again in its place with its notes; of a dead machine the service goes to another one; and when
+/// the whole site dies, to another site. Partners, whose failure the requirement names too, are not built yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a23_a_failed_process_machine_or_site_is_replaced() -> Result<()> {
+    let mut fleet = Fleet::start().await?;
+    let acme = fleet.customer("acme").await?;
+    fleet.publish_notes().await?;
+    for (site, host, rate) in HOSTS {
+        if fleet.client.site(site).await.is_err() {
+            fleet.provider_site(site, (rate, 0)).await?;
+        }
+        fleet.agent(site, host, AgentOptions::default()).await?;
+    }
+    let service = order_completed(&acme, &notes("acme", "notes", "")?).await?;
+    let first = place(&service)?.clone();
+    ensure!(first.site == "alpha", "the cheap site comes first: {first:?}");
+
+    process_killed(&fleet, &service).await?;
+
+    fleet.agent_named(&first.host)?.kill_machine()?;
+    let moved = replaced(&fleet, "host", 1, |place| place.site == "alpha" && place.host != first.host).await?;
+    let second = place(&moved)?.host.clone();
+    let step = moved.replacements.last().context("the change of place is kept")?;
+    ensure!((&step.from, &step.to) == (&first.host, &second), "{step:?}");
+
+    fleet.agent_named(&first.host)?.restart()?;
+    fleet.host_in_state(&first.host, HostState::Active).await?;
+    for (site, host, _) in HOSTS {
+        if site == "alpha" {
+            fleet.agent_named(host)?.kill_machine()?;
+        }
+    }
+    let moved = replaced(&fleet, "site", 2, |place| place.site == "beta").await?;
+    let step = moved.replacements.last().context("the change of place is kept")?;
+    ensure!(step.to == "beta-1" && step.from == second, "{step:?}");
+    ensure!(moved.id == service.id, "it is still the same service");
+    Ok(())
+}
+
+/// kill -9 of the program alone.
+async fn process_killed(fleet: &Fleet, service: &Service) -> Result<()> {
+    let url = Fleet::url(service)?;
+    let stored = http::post(&format!("{url}/notes"), "remember me").await?;
+    ensure!(stored.status == 201, "{stored:?}");
+    let before = process::of_notes(&url).await?;
+    before.kill()?;
+    let again = eventually_ok("the program to run again", PATIENCE, || async {
+        let now = process::of_notes(&url).await?;
+        ensure!(now != before, "it is the old one");
+        Ok::<_, anyhow::Error>(now)
+    });
+    ensure!(again.await?.is_alive());
+    ensure!(http::body_of(&format!("{url}/notes"), PATIENCE).await? == "remember me\n", "its notes are there");
+    let seen = fleet.running_where("notes", |s| s.placements.iter().all(|p| p.starts >= 2)).await?;
+    let (old, new) = (place(service)?, place(&seen)?);
+    ensure!((&old.host, &old.assignment) == (&new.host, &new.assignment), "it stays in its place: {new:?}");
+    ensure!(seen.replacements.is_empty(), "{seen:#?}");
+    Ok(())
+}
+
+/// The service once it answers at a place that `wanted` accepts, for the given number of failed hosts so far.
+async fn replaced(
+    fleet: &Fleet,
+    what: &str,
+    count: usize,
+    wanted: impl Fn(&chandler_api::service::Placement) -> bool,
+) -> Result<Service> {
+    let there = |s: &Service| {
+        let here: Vec<_> = s.placements.iter().filter(|p| p.state != "releasing").collect();
+        here.len() == 1 && here.iter().all(|p| wanted(p))
+    };
+    let mut moved = fleet.running_where("notes", there).await.with_context(|| format!("after the {what} died"))?;
+    moved.placements.retain(|p| p.state != "releasing");
+    ensure!(http::body_of(&Fleet::url(&moved)?, PATIENCE).await?.starts_with("notes on "));
+    ensure!(moved.replacements.len() == count, "{:#?}", moved.replacements);
+    let step = moved.replacements.last().context("the change of place is kept")?;
+    ensure!(step.trigger == "hostFailed" && !step.reason.is_empty(), "{step:?}");
+    Ok(moved)
+}

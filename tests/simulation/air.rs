@@ -1,0 +1,42 @@
+//! What the simulated programs take from the air: simulated time, and chance from a seed.
+
+use std::sync::{Mutex, PoisonError};
+
+use chandler_protocol::world::{Clock, Random};
+use chandler_protocol::{Micros, Timestamp};
+use rand::rngs::StdRng;
+use rand::{RngCore as _, SeedableRng as _};
+
+/// When every simulation begins: an arbitrary day, 2026-09-21.
+pub(crate) const EPOCH: Timestamp = Timestamp(1_790_000_000_000_000);
+
+/// Simulated time. All computers' clocks agree.
+#[derive(Debug)]
+pub(crate) struct SimulatedClock;
+
+impl Clock for SimulatedClock {
+    fn now(&self) -> Timestamp {
+        EPOCH.after(self.boot())
+    }
+
+    fn boot(&self) -> Micros {
+        Micros::from_std(turmoil::sim_elapsed().unwrap_or_default())
+    }
+}
+
+/// Chance from a seed.
+#[derive(Debug)]
+pub(crate) struct Seeded(Mutex<StdRng>);
+
+impl Seeded {
+    /// Chance of its own for each `stream` of a seed, so that one program drawing more does not change another's.
+    pub(crate) fn new(seed: u64, stream: u64) -> Self {
+        Self(Mutex::new(StdRng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(stream))))
+    }
+}
+
+impl Random for Seeded {
+    fn fill(&self, bytes: &mut [u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(bytes);
+    }
+}

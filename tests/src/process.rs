@@ -1,0 +1,88 @@
+//! Software as this machine sees it: which process it is, what it was given, and whether it is there at all.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::http;
+
+/// The process that answers for the notes application at this URL: it says so itself.
+///
+/// # Errors
+/// It does not answer, or not like notes.
+pub async fn of_notes(url: &str) -> anyhow::Result<Process> {
+    let answer = http::get(url).await?;
+    let id = answer.body.split_once(" pid ").and_then(|(_, rest)| rest.split_once(':'));
+    let id = id.and_then(|(id, _)| id.parse().ok());
+    Ok(Process { id: id.with_context(|| format!("{answer:?} names no process"))? })
+}
+
+/// One process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process {
+    /// Its process id.
+    pub id: i32,
+}
+
+impl Process {
+    fn path(self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{name}", self.id))
+    }
+
+    /// Whether it is there and has not ended.
+    pub fn is_alive(self) -> bool {
+        let stat = fs::read_to_string(self.path("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    }
+
+    /// Its arguments, the program first.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn arguments(self) -> anyhow::Result<Vec<String>> {
+        Ok(texts(&fs::read(self.path("cmdline"))?))
+    }
+
+    /// The environment it was started with.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn environment(self) -> anyhow::Result<BTreeMap<String, String>> {
+        let all = texts(&fs::read(self.path("environ"))?);
+        Ok(all.iter().filter_map(|t| t.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect())
+    }
+
+    /// Its working directory.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn directory(self) -> anyhow::Result<PathBuf> {
+        Ok(fs::read_link(self.path("cwd"))?)
+    }
+
+    /// Sends it, and it alone, a signal.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn signal(self, signal: Signal) -> anyhow::Result<()> {
+        let pid = Pid::from_raw(self.id).context("a process id is positive")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// kill -9.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn kill(self) -> anyhow::Result<()> {
+        self.signal(Signal::KILL)
+    }
+}
+
+/// Texts that each end with a zero.
+fn texts(bytes: &[u8]) -> Vec<String> {
+    let parts = bytes.split(|b| *b == 0).filter(|part| !part.is_empty());
+    parts.map(|part| String::from_utf8_lossy(part).into_owned()).collect()
+}
