@@ -145,7 +145,7 @@ fn complain(error: &ServeError) {
 
 fn status(error: &ServeError) -> u8 {
     match error {
-        ServeError::Config(_) => 2,
+        ServeError::Config(_) | ServeError::Store(StoreError::Currency { .. }) => 2,
         ServeError::InUse(_) => 3,
         ServeError::Store(StoreError::Corrupt(_) | StoreError::Newer(_)) => 4,
         _ => 1,

@@ -220,6 +220,9 @@ pub async fn serve(
     let listener = tokio::net::TcpListener::bind(http).await.map_err(|e| listen_error(http, e))?;
     let http = listener.local_addr().map_err(|e| listen_error(http, e))?;
     let quic = core.quic_address().map_err(|e| listen_error(http, e))?;
+    if !http.ip().is_loopback() {
+        tracing::warn!(%http, "the API is plain HTTP and listens beyond loopback: tokens can be read on the way");
+    }
     ready(http, quic);
     run(core, listener, shutdown).await.map_err(|e| listen_error(http, e))
 }

@@ -31,6 +31,14 @@ pub enum StoreError {
     /// What is kept cannot be understood.
     #[error("the store holds a record that cannot be read: {0}")]
     Corrupt(String),
+    /// The amounts in it are of another currency than the settings say.
+    #[error("the store's amounts are in {kept}, the settings say {wanted}: set currency = \"{kept}\"")]
+    Currency {
+        /// Of the amounts in the store.
+        kept: String,
+        /// Of the settings.
+        wanted: String,
+    },
     /// A newer version wrote this database.
     #[error("the database is of a newer version of the controller: {0}")]
     Newer(String),
@@ -52,6 +60,8 @@ pub struct EventFilter {
 pub trait Store: Send + Sync {
     /// Everything, as of the last commit.
     async fn load(&self) -> Result<Model, StoreError>;
+    /// Keeps the currency of all amounts: at the first start, once for ever.
+    async fn keep_currency(&self, currency: &str) -> Result<(), StoreError>;
     /// Keeps a batch: all of it, durably, or nothing. `generation` is the model's after it.
     async fn commit(&self, generation: u64, changes: &[Change]) -> Result<(), StoreError>;
     /// Events in order of id.

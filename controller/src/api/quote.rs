@@ -89,6 +89,10 @@ fn answer(model: &Model, views: &[HostView<'_>], request: &Request<'_>, now: Tim
     // The record is made for its sentence only; its ids name nothing.
     let (id, service) = (DecisionId::from_random([0; 10]), ServiceId::from_random([0; 10]));
     let decision = placement::decision(id, service, now, model.generation, Trigger::Order, &outcome, views, request);
+    let mut reason = decision.text;
+    if outcome.refusal.is_some() && model.is_unsure() {
+        reason.push_str("; some hosts have not been heard from: an order would wait for them");
+    }
     Quote {
         feasible: outcome.refusal.is_none(),
         predicted: outcome.predicted.map(|p| predicted(p, &model.currency)),

@@ -77,7 +77,7 @@ async fn admit(request: JoinRequest, shared: &Arc<Shared>) -> JoinResponse {
             controller_time: now,
         },
         Err(Refused::By(why)) => {
-            tracing::warn!(%why, address = "withheld", "a computer was not admitted");
+            tracing::warn!(%why, "a computer was not admitted");
             refused(problem::JOIN_UNKNOWN, why)
         }
         Err(Refused::Store(_)) => refused(problem::UNAVAILABLE, "the controller's store takes no writes; try again"),

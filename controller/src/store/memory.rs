@@ -59,6 +59,11 @@ impl Store for MemoryStore {
         Ok(Model { pulses: Default::default(), ..self.kept().model.clone() })
     }
 
+    async fn keep_currency(&self, currency: &str) -> Result<(), StoreError> {
+        self.kept().model.currency = currency.to_owned();
+        Ok(())
+    }
+
     async fn commit(&self, generation: u64, changes: &[Change]) -> Result<(), StoreError> {
         let mut kept = self.kept();
         kept.check(changes)?;

@@ -81,8 +81,19 @@ impl Store for SqliteStore {
         model.last_event = u64::try_from(last.unwrap_or(0)).unwrap_or(0);
         let generation: Option<String> =
             sqlx::query_scalar("SELECT value FROM facts WHERE key = 'generation'").fetch_optional(&self.pool).await?;
+        let currency: Option<String> =
+            sqlx::query_scalar("SELECT value FROM facts WHERE key = 'currency'").fetch_optional(&self.pool).await?;
+        model.currency = currency.unwrap_or_default();
         model.generation = generation.and_then(|g| g.parse().ok()).unwrap_or(0);
         Ok(model)
+    }
+
+    async fn keep_currency(&self, currency: &str) -> Result<(), StoreError> {
+        sqlx::query("INSERT OR IGNORE INTO facts (key, value) VALUES ('currency', ?)")
+            .bind(currency)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
     }
 
     async fn commit(&self, generation: u64, changes: &[Change]) -> Result<(), StoreError> {

@@ -80,7 +80,12 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         let mut model = store.load().await?;
         model.observable_since = clock.now();
-        model.currency = currency.to_owned();
+        if model.currency.is_empty() {
+            store.keep_currency(currency).await?;
+            model.currency = currency.to_owned();
+        } else if model.currency != currency {
+            return Err(StoreError::Currency { kept: model.currency, wanted: currency.to_owned() });
+        }
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (publish, published) = watch::channel(Arc::new(model));
         let writer = Self {

@@ -1,8 +1,8 @@
 //! `chandler host`: computers with an agent.
 
 use chandler_api::client::all;
-use chandler_api::host::{Host as Item, HostState};
-use chandler_protocol::Bytes;
+use chandler_api::host::{HistoryImport, Host as Item, HostState};
+use chandler_protocol::{Bytes, Micros};
 use clap::{Args, Subcommand};
 
 use crate::problem::Failure;
@@ -31,6 +31,26 @@ enum Verb {
         #[arg(long)]
         software: bool,
     },
+    /// Add what is known from elsewhere of how often a host was up, to what is measured here
+    #[command(
+        after_help = "Examples:\n  chandler host import-history berlin-pc-4 --up '970 h' --down '30 h' --outages 4 --source 'old monitoring'"
+    )]
+    ImportHistory {
+        /// Its name or id
+        host: String,
+        /// For how long it was up
+        #[arg(long, value_name = "TIME")]
+        up: Micros,
+        /// For how long it was not
+        #[arg(long, value_name = "TIME")]
+        down: Micros,
+        /// How often it went down
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        outages: u32,
+        /// Where this is known from
+        #[arg(long, value_name = "TEXT")]
+        source: String,
+    },
     /// End a host's identity: it may not connect again until it joins anew
     #[command(after_help = "Examples:\n  chandler host revoke h-7k3mq2x9vd4c8z1e --yes")]
     Revoke {
@@ -50,6 +70,11 @@ impl Host {
             Verb::Show { host, software } => {
                 let host = client.host(&host).await?;
                 session.out.object(&host, || text(&host, software))
+            }
+            Verb::ImportHistory { host, up, down, outages, source } => {
+                let history = HistoryImport { up_micros: up.0, down_micros: down.0, outages, source };
+                let host = client.host_history_import(&host, &history).await?;
+                session.out.object(&host, || format!("{} is expected to be up {}", host.name, host.availability_ppm))
             }
             Verb::Revoke { host, yes } => {
                 if !yes {
