@@ -1,2 +1,69 @@
-//! Benchmarks.
-fn main() {}
+//! Benchmarks of the running product: `bench NAME [--json]`. Progress goes to standard error; the last line of
+//! standard output is one JSON object with `--json`, a table otherwise.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks on both streams")]
+
+mod agent_budget;
+mod order_latency;
+
+use std::process::ExitCode;
+
+use serde_json::{Map, Value, json};
+
+/// What a benchmark found: names with unit, and values.
+type Figures = Vec<(&'static str, Value)>;
+
+const NAMES: &[(&str, &str)] = &[
+    ("order-latency", "an order submitted until its first healthy answer, the artifact already on the host, 200 times"),
+    ("agent-budget", "memory and processor time of an idle agent at a 10 s interval, over 60 s"),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let is_json = arguments.iter().any(|a| a == "--json");
+    let name = arguments.iter().find(|a| !a.starts_with('-')).map(String::as_str).unwrap_or_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.into()),
+    };
+    let found = runtime.block_on(async {
+        match name {
+            "order-latency" => order_latency::run().await,
+            "agent-budget" => agent_budget::run().await,
+            _ => {
+                eprintln!("usage: bench NAME [--json], where NAME is one of");
+                for (name, text) in NAMES {
+                    eprintln!("  {name:<14} {text}");
+                }
+                anyhow::bail!("there is no benchmark {name:?}")
+            }
+        }
+    });
+    match found {
+        Ok(figures) => {
+            show(name, figures, is_json);
+            ExitCode::SUCCESS
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}
+
+fn show(name: &str, figures: Figures, is_json: bool) {
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+    if is_json {
+        let mut object: Map<String, Value> = figures.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+        object.insert("bench".to_owned(), json!(name));
+        object.insert("machine".to_owned(), json!({ "cores": cores, "kernel": kernel }));
+        println!("{}", Value::Object(object));
+        return;
+    }
+    println!("{name}, on {cores} cores, kernel {kernel}");
+    for (key, value) in figures {
+        println!("  {key:<20} {value}");
+    }
+}

@@ -81,9 +81,10 @@ fn silence(model: &Model, host: HostId, now: Timestamp) -> Micros {
     now.since(model.pulse(host).seen_at.max(model.observable_since))
 }
 
-/// A host was heard from: it is active, and its history goes on.
+/// A host was heard from: it is active, and its history goes on. Before it has said what it is, nothing could be placed
+/// on it, so it is not active yet.
 pub fn heard(draft: &mut Draft<'_>, host: HostId) {
-    let Some(host) = draft.model.hosts.get(&host).cloned() else { return };
+    let Some(host) = draft.model.hosts.get(&host).filter(|h| h.inventory.is_some()).cloned() else { return };
     if matches!(host.state, HostState::Registered | HostState::Unknown | HostState::Lost) {
         let reason = if host.state == HostState::Registered { "first connection" } else { "connected again" };
         host_to(draft, &host, HostState::Active, reason);

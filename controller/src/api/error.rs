@@ -175,6 +175,9 @@ fn write_out(mut response: Response, ids: &RequestIds, method: &axum::http::Meth
     let mut written = Response::new(Body::from(body));
     *written.status_mut() = status(problem.status);
     written.headers_mut().insert(header::CONTENT_TYPE, PROBLEM_JSON);
+    if written.status() == StatusCode::UNAUTHORIZED {
+        written.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     written
 }
 

@@ -6,6 +6,7 @@ use axum::extract::State;
 use chandler_api::host::AllocationStatus;
 use chandler_api::status::Status;
 use chandler_api::value::{Money, Time};
+use chandler_engine::assurance;
 use chandler_engine::finance::{month_of, month_range};
 use chandler_engine::fleet::HostState;
 use chandler_engine::model::Model;
@@ -19,6 +20,8 @@ use super::{Api, Shared, host, party};
 
 /// Most lines of what a person must look at.
 const ATTENTION_MAX: usize = 50;
+/// Most services whose SLA is looked at for that.
+const SLAS_MAX: usize = 1_000;
 
 #[utoipa::path(get, path = "/", tag = "status", security(()),
     responses((status = 200, content_type = "text/plain", body = String)))]
@@ -49,7 +52,7 @@ pub(super) async fn show(State(api): Api) -> Answer {
         services: count(live.map(|s| s.status.as_str())),
         hosts: count(model.hosts.values().map(|h| h.state.as_str())),
         inventory,
-        attention: attention(&model),
+        attention: attention(&model, now),
         rated_this_month: Money::new(rated, &model.currency),
     };
     Reply::json(OK, &status)
@@ -84,14 +87,18 @@ async fn rated_since_month_began(api: &Shared, model: &Model, now: Timestamp) ->
 }
 
 /// What a person must look at, worst first, each with the next command.
-fn attention(model: &Model) -> Vec<String> {
+fn attention(model: &Model, now: Timestamp) -> Vec<String> {
     let mut lines: Vec<(u8, String)> = Vec::new();
     let live = model.live.iter().filter_map(|id| model.services.get(id));
     lines.extend(live.filter(|s| s.state != ServiceState::Terminating).filter_map(|s| of_service(model, s)));
+    let live = model.live.iter().filter_map(|id| model.services.get(id));
+    lines.extend(
+        live.filter(|s| s.state == ServiceState::Active).take(SLAS_MAX).filter_map(|s| violation(model, s, now)),
+    );
     for host in model.hosts.values() {
         let rank = match host.state {
-            HostState::Lost => 1,
-            HostState::Unknown => 4,
+            HostState::Lost => 2,
+            HostState::Unknown => 5,
             HostState::Registered | HostState::Active | HostState::Revoked => continue,
         };
         let (name, state) = (&host.name, host.state.as_str());
@@ -101,13 +108,27 @@ fn attention(model: &Model) -> Vec<String> {
     lines.into_iter().take(ATTENTION_MAX).map(|(_, line)| line).collect()
 }
 
+/// The first term of a service's SLA that does not hold as measured.
+fn violation(model: &Model, service: &Service, now: Timestamp) -> Option<(u8, String)> {
+    let terms = model.agreements.get(&service.agreement)?.terms();
+    let objectives = assurance::objectives(model, service, &terms, now, &model.currency);
+    let broken = objectives.into_iter().find(|o| o.status == assurance::Status::Violated)?;
+    let (name, customer) = (&service.name, party::name_of(model, service.customer));
+    let (term, measured, target) = (broken.name, broken.measured, broken.target);
+    let agreement = service.agreement;
+    let text = format!(
+        "service {name} of {customer}: {term} is {measured}, agreed is {target}: chandler sla show {agreement}"
+    );
+    Some((1, text))
+}
+
 fn of_service(model: &Model, service: &Service) -> Option<(u8, String)> {
     let rank = match service.status {
         OperatingStatus::Failed => 0,
-        OperatingStatus::Degraded => 2,
+        OperatingStatus::Degraded => 3,
         // Task items wait for their turn; that is no reason to look.
-        OperatingStatus::Pending if !service.is_task() => 3,
-        OperatingStatus::Unknown => 5,
+        OperatingStatus::Pending if !service.is_task() => 4,
+        OperatingStatus::Unknown => 6,
         _ => return None,
     };
     let (name, customer) = (&service.name, party::name_of(model, service.customer));

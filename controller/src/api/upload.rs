@@ -11,7 +11,7 @@ use chandler_api::problem::{DIGEST_MISMATCH, Problem, TOO_LARGE, UNAVAILABLE};
 use chandler_protocol::Digest;
 use chandler_protocol::artifact::Manifest;
 use futures_util::StreamExt;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::Shared;
 use super::body::announced_length;
@@ -101,18 +101,20 @@ async fn turn(api: &Shared) -> Result<OwnedSemaphorePermit, Failure> {
 
 /// Sends a blob, chunk by chunk, each checked. `None` when it is not here.
 pub(super) async fn send(api: &Shared, digest: Digest) -> Result<Option<Response>, Failure> {
-    let turn = turn(api).await?;
     let blobs = api.blobs.clone();
     let Some(manifest) = manifest(&blobs, digest).await? else { return Ok(None) };
     let length = manifest.length;
-    let sending = Sending { blobs, manifest: Arc::new(manifest), next: 0, _turn: turn };
+    let sending = Sending { blobs, manifest: Arc::new(manifest), next: 0, turns: api.transfers.clone() };
     let pieces = futures_util::stream::try_unfold(sending, |mut sending| async move {
         let index = sending.next;
         let Some(chunk) = sending.manifest.chunks.get(index).copied() else { return Ok(None) };
         let length = sending.manifest.chunk_length(index) as u64;
         let blobs = sending.blobs.clone();
+        // Held for the reading only: whoever takes what was read slowly keeps nobody waiting.
+        let turn = sending.turns.clone().acquire_owned().await.map_err(std::io::Error::other)?;
         let read = tokio::task::spawn_blocking(move || read_chunk(&blobs, chunk, length));
         let plain = read.await.map_err(std::io::Error::other)??;
+        drop(turn);
         sending.next += 1;
         Ok::<_, std::io::Error>(Some((Bytes::from(plain), sending)))
     });
@@ -128,7 +130,7 @@ struct Sending {
     blobs: Arc<Blobs>,
     manifest: Arc<Manifest>,
     next: usize,
-    _turn: OwnedSemaphorePermit,
+    turns: Arc<Semaphore>,
 }
 
 fn read_chunk(blobs: &Blobs, digest: Digest, length: u64) -> std::io::Result<Vec<u8>> {

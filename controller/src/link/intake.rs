@@ -83,10 +83,7 @@ impl Intake {
                 let mut pulse = draft.model.pulse(host);
                 (pulse.seen_at, pulse.connected, pulse.rtt) = (draft.now, true, Some(rtt));
                 draft.model.pulses.insert(host, pulse);
-                // Without its inventory nothing could be placed on it.
-                if draft.model.hosts.get(&host).is_some_and(|h| h.inventory.is_some()) {
-                    assurance::heard(draft, host);
-                }
+                assurance::heard(draft, host);
                 Ok::<_, ()>(())
             })
             .await;

@@ -66,7 +66,6 @@ pub(super) fn server_config(
         .with_single_cert(chain, key)
         .map_err(|e| broken(&e))?;
     tls.alpn_protocols = [handshake::ALPN, artifact::ALPN, join::ALPN].map(<[u8]>::to_vec).to_vec();
-    tls.max_early_data_size = 0;
     let quic = QuicServerConfig::try_from(tls).map_err(|e| broken(&e))?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(quic));
     config.transport_config(Arc::new(transport()));

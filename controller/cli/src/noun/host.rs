@@ -145,7 +145,7 @@ fn text(host: &Item, software: bool) -> String {
         .add("site", format!("{}, {}", host.site, word::of(&host.site_role)))
         .add("state", format!("{}{seen}", word::of(&host.state)))
         .add("note", &host.note)
-        .add("offers", format!("{}, {}", host.offered.milli_cpu, host.offered.memory))
+        .add("offers", format!("{}, {}", host.offered.milli_cpu, host.offered.memory.0))
         .add("reserved", format!("{}, {}", host.reserved.milli_cpu, host.reserved.memory))
         .add("free", free(host.offered.memory.0.0, host.reserved.memory.0.0).to_string())
         .add("work", count(host.assignments as usize, "service"))

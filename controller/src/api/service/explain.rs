@@ -6,7 +6,7 @@ use chandler_api::value::{Money, Time};
 use chandler_engine::placement::Decision;
 
 use crate::api::access::Caller;
-use crate::api::error::{Failure, conflict, internal};
+use crate::api::error::{conflict, internal};
 use crate::api::reply::{Answer, OK, Reply};
 use crate::api::{Api, site, sla};
 
@@ -16,7 +16,7 @@ pub(in crate::api) async fn show(State(api): Api, caller: Caller, Path(reference
     let model = api.writer.snapshot();
     let service = super::find(&model, caller, &reference)?;
     let id = service.decision.ok_or_else(|| {
-        Failure::from(conflict(format!("nothing was decided about {} yet: {}", service.name, service.status.as_str())))
+        conflict(format!("nothing was decided about {} yet: {}", service.name, service.status.as_str()))
     })?;
     let decision = api.writer.store().decision(id).await?;
     let decision = decision.ok_or_else(|| internal(format!("decision {id} is not in the store")))?;

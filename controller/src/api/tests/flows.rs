@@ -1,6 +1,14 @@
 //! From an order to its end, and what else changes things.
 
 use axum::body::Body;
+use chandler_engine::finance::{self, UsageRow};
+use chandler_engine::fleet::Capacity;
+use chandler_engine::model::Change;
+use chandler_engine::service::PriceTerms;
+use chandler_engine::site::Rates;
+use chandler_protocol::{
+    AssignmentId, Bytes, HostId, MicroMoney, Micros, MilliCpu, PartyId, ServiceId, SiteId, Timestamp,
+};
 use serde_json::{Value, json};
 
 use super::{ACME, GLOBEX, OPERATOR, World, order, request, task};
@@ -210,6 +218,70 @@ async fn bills_and_books_of_an_idle_month() {
         world.post(OPERATOR, "/api/v1/bills", json!({ "month": month })).await.refused("E0111");
     }
     assert_eq!(world.get(OPERATOR, "/api/v1/ledger/check").await.expect(200)["balanced"], true);
+}
+
+/// A stretch of use by acme, rated.
+fn usage(sequence: u64, service: &str, at: Timestamp, seconds: i64) -> UsageRow {
+    let reserved = Capacity { cpu: MilliCpu(500), memory: Bytes(256 << 20) };
+    let rates = Rates { core_hour: MicroMoney(20_000), gib_hour: MicroMoney(3_000) };
+    let price =
+        PriceTerms { offering: ("standard".to_owned(), 1), margin_percent: 20, management_hour: MicroMoney(1_000) };
+    let running = Micros::from_secs(seconds);
+    UsageRow {
+        host: HostId::from_random([2; 10]),
+        sequence,
+        assignment: AssignmentId::from_random([3; 10]),
+        service: ServiceId::from_random([4; 10]),
+        service_name: service.to_owned(),
+        customer: PartyId::from_random([1; 10]),
+        site: SiteId::from_random([2; 10]),
+        owner: PartyId::from_random([4; 10]),
+        at,
+        running,
+        cpu: running,
+        reserved,
+        rates,
+        charge: finance::rate(running, reserved, rates, &price),
+        price,
+    }
+}
+
+#[tokio::test]
+async fn a_bill_is_the_sum_of_its_month_and_final_once_that_is_over() {
+    let world = World::new().await;
+    let october = Timestamp(finance::month_range("2026-10").unwrap().0.0 + 1);
+    let measure = |sequence: u64, name: &'static str, at: Option<Timestamp>| {
+        world.writer.transact("test", move |draft| {
+            draft.put(Change::Usage(usage(sequence, name, at.unwrap_or(draft.now), 3_600)));
+            Ok::<_, ()>(())
+        })
+    };
+    for (sequence, name, at) in [(1, "notes", None), (2, "maps", None), (3, "notes", Some(october))] {
+        measure(sequence, name, at).await.unwrap();
+    }
+    let hour = usage(1, "notes", october, 3_600).charge.price().0;
+    let total = |bills: &Value| bills["items"][0]["total"]["micros"].as_i64().unwrap();
+    let bills = world.post(OPERATOR, "/api/v1/bills", json!({})).await.expect(200);
+    assert_eq!((total(&bills), bills["items"][0]["lines"].as_array().unwrap().len()), (2 * hour, 2));
+    assert_eq!(bills["items"][0]["lines"][0]["site"], "rack");
+    measure(4, "notes", None).await.unwrap();
+    let again = world.post(OPERATOR, "/api/v1/bills", json!({})).await.expect(200);
+    assert_eq!((total(&again), &again["items"][0]["id"]), (3 * hour, &bills["items"][0]["id"]));
+    let status = world.get(OPERATOR, "/api/v1/status").await.expect(200);
+    assert_eq!(status["ratedThisMonth"], json!({ "micros": 3 * hour, "currency": "EUR" }));
+
+    let old = json!({ "customer": "acme", "month": "2026-10" });
+    let sent = world.post(OPERATOR, "/api/v1/bills", old.clone()).await.expect(200);
+    assert_eq!((total(&sent), &sent["items"][0]["state"]), (hour, &json!("sent")));
+    measure(5, "notes", Some(october)).await.unwrap();
+    let same = world.post(OPERATOR, "/api/v1/bills", old).await.expect(200);
+    assert_eq!(same["items"], sent["items"]);
+
+    let mine = world.get(ACME, "/api/v1/bills").await.expect(200);
+    assert_eq!(mine["items"].as_array().unwrap().len(), 2);
+    assert_eq!(world.get(GLOBEX, "/api/v1/bills").await.expect(200)["items"], json!([]));
+    let check = world.get(OPERATOR, "/api/v1/ledger/check").await.expect(200);
+    assert_eq!((&check["balanced"], &check["postings"]), (&json!(true), &json!(5)));
 }
 
 #[tokio::test]

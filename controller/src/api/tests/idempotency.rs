@@ -51,8 +51,7 @@ async fn a_key_is_required_and_checked() {
 #[tokio::test]
 async fn a_key_in_flight_is_taken() {
     let world = World::new().await;
-    // A body that does not end keeps the first request from being read, but not the key: it is taken only once the
-    // request is known. So the two are run side by side; one of them must be told to wait, or be answered the same.
+    // Both are run on one thread: the first waits for its commit when the second finds the key taken.
     let party = json!({ "name": "twice", "roles": ["customer"] });
     let (a, b) = tokio::join!(
         world.post_with(OPERATOR, "/api/v1/parties", "k", party.clone()),

@@ -137,6 +137,9 @@ async fn an_owner_sets_rates_of_own_sites_and_lets_computers_join() {
     let site = world.change("PATCH", OWNER, "/api/v1/sites/home-1", Some("\"v1\""), change.clone()).await;
     assert_eq!(site.headers["etag"], "\"v2\"");
     assert_eq!(site.expect(200)["rates"]["coreHour"]["micros"], 5);
+    world.change("PATCH", OWNER, "/api/v1/sites/home-1", Some("\"v1\""), change.clone()).await.refused("E0141");
+    world.change("PATCH", OWNER, "/api/v1/sites/home-1", None, change.clone()).await.refused("E0142");
+    assert_eq!(world.get(OWNER, "/api/v1/sites/home-1").await.headers["etag"], "\"v2\"");
     world.change("PATCH", OWNER, "/api/v1/sites/rack", Some("\"v1\""), change).await.refused("E0130");
 
     let join = |site: &str| json!({ "site": site });
