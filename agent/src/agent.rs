@@ -126,7 +126,9 @@ pub(crate) struct Shared {
     /// The inventory as a frame ready to send, and its version.
     pub(crate) inventory: Mutex<(u64, Arc<Vec<u8>>)>,
     pub(crate) inventory_wanted: Notify,
-    pub(crate) link: Mutex<LinkState>,
+    link: Mutex<LinkState>,
+    /// Told whenever `status` has something new to show.
+    pub(crate) status_wanted: Arc<Notify>,
     interval: AtomicI64,
     pub(crate) interval_changed: Notify,
     cores: AtomicU32,
@@ -158,6 +160,17 @@ impl Shared {
         }
     }
 
+    /// How things stand with the controller.
+    pub(crate) fn link(&self) -> LinkState {
+        lock(&self.link).clone()
+    }
+
+    /// How things stand with the controller changed.
+    pub(crate) fn change_link(&self, change: impl FnOnce(&mut LinkState)) {
+        change(&mut lock(&self.link));
+        self.status_wanted.notify_one();
+    }
+
     /// The generation of the desired state that is stored.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)
@@ -173,10 +186,10 @@ impl Shared {
         }
         if let Err(error) = disk::save(self.world.disk.as_ref(), ACCEPTED, &next) {
             tracing::error!(%error, "the desired state cannot be kept, so it is not acted upon");
-            lock(&self.link).disk_error = Some(error.to_string());
+            self.change_link(|l| l.disk_error = Some(error.to_string()));
             return;
         }
-        lock(&self.link).disk_error = None;
+        self.change_link(|l| l.disk_error = None);
         self.publish(&mut orders, next);
     }
 
@@ -323,12 +336,12 @@ async fn begin(config: Config, world: World) -> Result<Arc<Shared>, AgentError> 
     let journal = Journal::load(disk, boot_id)?;
     let mut instance = [0; 16];
     world.random.fill(&mut instance);
-    let wake = Arc::new(Notify::new());
+    let (wake, status_wanted) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let bulk = Arc::new(Bulk::default());
     Ok(Arc::new(Shared {
         fetcher: Fetcher::new(world.depot.clone(), bulk.clone()),
         bulk,
-        board: Board::new(wake.clone()),
+        board: Board::new(vec![wake.clone(), status_wanted.clone()]),
         wake,
         journal: Mutex::new(journal),
         telemetry: Mutex::default(),
@@ -336,6 +349,7 @@ async fn begin(config: Config, world: World) -> Result<Arc<Shared>, AgentError> 
         inventory: Mutex::default(),
         inventory_wanted: Notify::new(),
         link: Mutex::default(),
+        status_wanted,
         interval: AtomicI64::new(INTERVAL.0),
         interval_changed: Notify::new(),
         cores: AtomicU32::new(1),

@@ -14,7 +14,7 @@ use crate::sync::lock;
 #[derive(Debug)]
 pub struct Board {
     inner: Mutex<Inner>,
-    wake: Arc<Notify>,
+    wake: Vec<Arc<Notify>>,
 }
 
 #[derive(Debug, Default)]
@@ -42,8 +42,8 @@ fn blank(id: AssignmentId) -> ObservedAssignment {
 }
 
 impl Board {
-    /// An empty board; `wake` is told about changes.
-    pub fn new(wake: Arc<Notify>) -> Self {
+    /// An empty board; each of `wake` is told about changes.
+    pub fn new(wake: Vec<Arc<Notify>>) -> Self {
         Self { inner: Mutex::new(Inner { version: 1, ..Inner::default() }), wake }
     }
 
@@ -64,7 +64,7 @@ impl Board {
         } else {
             inner.version += 1;
             drop(inner);
-            self.wake.notify_one();
+            self.tell();
         }
     }
 
@@ -73,14 +73,14 @@ impl Board {
         let mut inner = lock(&self.inner);
         if inner.observed.remove(&id).is_some() {
             inner.version += 1;
-            self.wake.notify_one();
+            self.tell();
         }
     }
 
     /// Something else that belongs into the report changed, such as the generation.
     pub fn touch(&self) {
         lock(&self.inner).version += 1;
-        self.wake.notify_one();
+        self.tell();
     }
 
     /// The regular moment to report health, if it changed.
@@ -89,8 +89,12 @@ impl Board {
         if std::mem::take(&mut inner.health_changed) {
             inner.version += 1;
             drop(inner);
-            self.wake.notify_one();
+            self.tell();
         }
+    }
+
+    fn tell(&self) {
+        self.wake.iter().for_each(|w| w.notify_one());
     }
 
     /// Grows with each change.

@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use crate::agent::Shared;
 use crate::sync::lock;
 
-/// How often the file is written when nothing asks for it sooner.
-const EVERY: Duration = Duration::from_secs(10);
-/// How often it is looked whether something changed that a person waits for.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the file is written when nothing changes: it says that the agent lives.
+const EVERY: Duration = Duration::from_secs(30);
+/// Shortest time between two writes.
+const GAP: Duration = Duration::from_millis(500);
 /// A file older than this is of an agent that hangs.
-pub const STALE: Micros = Micros::from_secs(45);
+pub const STALE: Micros = Micros::from_secs(90);
 
 /// How things stand with the controller.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,19 +99,13 @@ pub struct Status {
 /// Keeps the file current for as long as the agent runs.
 pub(crate) async fn keep(shared: Arc<Shared>) {
     let Some(path) = shared.config.status_file.clone() else { return std::future::pending().await };
-    let mut said = (0, LinkState::default());
-    let mut written = None;
     loop {
-        let seen = (shared.board.version(), lock(&shared.link).clone());
-        let is_due = written.is_none_or(|at: tokio::time::Instant| at.elapsed() >= EVERY);
-        if is_due || seen != said {
-            if let Err(error) = write(&path, &status(&shared)) {
-                tracing::debug!(%error, "the status file is not written");
-            }
-            written = Some(tokio::time::Instant::now());
-            said = seen;
+        if let Err(error) = write(&path, &status(&shared)) {
+            tracing::debug!(%error, "the status file is not written");
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(GAP).await;
+        // Changed or due, whichever is first.
+        let _ = tokio::time::timeout(EVERY, shared.status_wanted.notified()).await;
     }
 }
 
@@ -136,7 +130,7 @@ fn status(shared: &Shared) -> Status {
         pid: std::process::id(),
         written_micros: shared.world.clock.boot().0,
         boot_id: shared.world.probe.boot_id(),
-        link: lock(&shared.link).clone(),
+        link: shared.link(),
         generation: shared.generation(),
         workloads,
     }

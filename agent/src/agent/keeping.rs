@@ -59,7 +59,7 @@ fn record_usage(shared: &Shared, now: Micros) -> (Micros, u64) {
         let health = shared.board.get(id).map(|o| o.health).unwrap_or_default();
         journal.advance(id, now, measure.map(|m| m.cpu), health);
     }
-    if lock(&shared.link).is_connected() {
+    if shared.link().is_connected() {
         journal.will_send_all();
     }
     drop(journal);

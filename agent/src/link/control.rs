@@ -61,13 +61,13 @@ pub(crate) async fn keep_connected(shared: Arc<Shared>) {
                 shared.bulk.set_route(None);
                 match end {
                     End::Renewed => {
-                        lock(&shared.link).lost("the certificate was renewed");
+                        shared.change_link(|l| l.lost("the certificate was renewed"));
                         Micros::ZERO
                     }
                     End::Refused(refusal) => refused(&shared, &refusal),
                     End::Lost(why) => {
                         tracing::info!(%why, "the controller is lost; software goes on");
-                        lock(&shared.link).lost(&why);
+                        shared.change_link(|l| l.lost(&why));
                         spread(shared.world.random.as_ref(), window)
                     }
                 }
@@ -77,7 +77,7 @@ pub(crate) async fn keep_connected(shared: Arc<Shared>) {
                 if backoff.failed() == 0 {
                     tracing::info!(%why, "no controller can be reached; trying again");
                 }
-                lock(&shared.link).lost(&why);
+                shared.change_link(|l| l.lost(&why));
                 backoff.next(shared.world.random.as_ref())
             }
         };
@@ -89,7 +89,7 @@ pub(crate) async fn keep_connected(shared: Arc<Shared>) {
 fn refused(shared: &Shared, refusal: &Refusal) -> Micros {
     let (code, message) = (clean(&refusal.code, 16), clean(&refusal.message, TEXT_MAX));
     tracing::error!(code, message, "the controller refuses this agent");
-    lock(&shared.link).lost(&format!("refused: {message} [{code}]"));
+    shared.change_link(|l| l.lost(&format!("refused: {message} [{code}]")));
     let wait = refusal.retry_after.map_or(HOPELESS, |after| Micros(after.0.clamp(0, RETRY_MAX.0)));
     // Everybody who was refused at once shall not come back at once.
     Micros(wait.0 + spread(shared.world.random.as_ref(), Micros(wait.0 / 4)).0)
@@ -102,7 +102,7 @@ fn welcome(shared: &Shared, connected: &Connected, dialling: &Dialling) {
     lock(&shared.journal).acknowledge(w.usage_acknowledged);
     lock(&shared.telemetry).connected();
     let offset = Micros(shared.world.clock.now().0.saturating_sub(w.controller_time.0));
-    lock(&shared.link).connected(connected.address, connected.connection.rtt(), offset);
+    shared.change_link(|l| l.connected(connected.address, connected.connection.rtt(), offset));
     shared.bulk.set_route(Some(Route {
         endpoint: connected.endpoint.clone(),
         address: connected.address,

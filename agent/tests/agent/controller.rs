@@ -267,8 +267,8 @@ impl Desk {
         let welcome = Welcome {
             version: 1,
             controller_time: now(),
-            telemetry_interval: Micros::from_secs(10),
-            heartbeat: Micros::from_secs(10),
+            telemetry_interval: Micros::from_millis(100),
+            heartbeat: Micros::from_millis(300),
             reconnect_window: Micros::from_millis(50),
             usage_acknowledged: if self.mood.lock().unwrap().keep_usage { 0 } else { stored },
         };

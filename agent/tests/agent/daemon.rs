@@ -18,7 +18,7 @@ pub(crate) struct Daemon {
 }
 
 fn program() -> Command {
-    let mut command = Command::new("/work/main/target/release/chandler-agent");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chandler-agent"));
     command.env_remove("CHANDLER_JOIN").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     command
 }
@@ -66,9 +66,6 @@ impl Daemon {
     }
 
     /// As a crash or a power button would.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
