@@ -29,6 +29,8 @@ const ANSWERS_MAX: usize = 64;
 /// Bounds on the heartbeat that a controller may ask for.
 const HEARTBEAT_MIN: Micros = Micros::from_millis(100);
 const HEARTBEAT_MAX: Micros = Micros::from_secs(60);
+/// The soonest a certificate is asked for in a session: one that is too old from the start must not be asked for without end.
+const RENEW_SOONEST: Micros = Micros::from_secs(1);
 /// How long to wait before a certificate is asked for again.
 const RENEW_AGAIN: Micros = Micros::from_secs(60);
 /// How long to wait before usage is written down and sent again after the disk failed.
@@ -83,6 +85,11 @@ pub(crate) async fn hold(shared: &Arc<Shared>, connected: Connected) -> End {
             () = shared.wake.notified() => {}
             () = until(outbox.next_due(now), now) => {}
         }
+    };
+    // A controller that closes says why; the streams only know that they are gone.
+    let end = match (end, connection.close_reason()) {
+        (End::Lost(_), Some(reason)) => End::Lost(reason.to_string()),
+        (end, _) => end,
     };
     connection.close(0_u32.into(), b"the session ends");
     end
@@ -182,6 +189,7 @@ impl Outbox {
     fn new(shared: Arc<Shared>, heartbeat: Micros) -> Self {
         let now = shared.world.clock.boot();
         let renew_at = lock(&shared.identity).renew_at().map_or(RENEW_AGAIN, |at| at.since(shared.time.now()));
+        let renew_at = renew_at.max(RENEW_SOONEST);
         Self {
             heartbeat,
             answers: VecDeque::new(),

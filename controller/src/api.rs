@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::routing::{get, patch, post, put};
+use axum::routing::{get, post, put};
 use axum::{Router, middleware};
 use chandler_engine::draft::Draft;
 use tokio::sync::{Semaphore, watch};
@@ -192,7 +192,7 @@ fn order_routes() -> Router<Arc<Shared>> {
         .route("/api/v1/services/{reference}/logs", get(service::logs::show))
         .route("/api/v1/services/{reference}/outputs/{*path}", get(service::output::download))
         .route("/api/v1/slas", get(sla::list))
-        .route("/api/v1/slas/{reference}", get(sla::show).merge(patch(sla::amend)))
+        .route("/api/v1/slas/{reference}", get(sla::show).patch(sla::amend))
         .route("/api/v1/slas/{reference}/history", get(sla::history))
         .route("/api/v1/bills", get(bill::list).post(bill::run))
         .route("/api/v1/bills/{id}", get(bill::show))

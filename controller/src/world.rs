@@ -59,8 +59,33 @@ impl Sockets for UdpSockets {
     ) -> io::Result<quinn::Endpoint> {
         let socket = std::net::UdpSocket::bind(address)?;
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, reset_key);
-        let endpoint = quinn::EndpointConfig::new(Arc::new(key));
+        let mut endpoint = quinn::EndpointConfig::new(Arc::new(key));
+        endpoint.cid_generator(|| Box::new(RandomIds));
         quinn::Endpoint::new(endpoint, Some(config), socket, Arc::new(quinn::TokioRuntime))
+    }
+}
+
+/// Length of a connection id.
+const ID_LENGTH: usize = 8;
+
+/// Connection ids without a mark of who made them. quinn's own bear one that changes with each start, and packets with
+/// an older mark are dropped without a word: an agent would not be told that its connection is gone.
+#[derive(Debug)]
+struct RandomIds;
+
+impl quinn::ConnectionIdGenerator for RandomIds {
+    fn generate_cid(&mut self) -> quinn::ConnectionId {
+        let mut bytes = [0; ID_LENGTH];
+        SystemRandom.fill(&mut bytes);
+        quinn::ConnectionId::new(&bytes)
+    }
+
+    fn cid_len(&self) -> usize {
+        ID_LENGTH
+    }
+
+    fn cid_lifetime(&self) -> Option<std::time::Duration> {
+        None
     }
 }
 

@@ -16,8 +16,8 @@ use serde::de::DeserializeOwned;
 pub const CONTROL_MAX: usize = 4 << 20;
 /// Largest frame before the other side has proved who it is.
 pub const JOIN_MAX: usize = 64 << 10;
-/// Largest frame on a bulk connection: one chunk and its head.
-pub const BULK_MAX: usize = 2 << 20;
+/// Largest frame on a bulk connection: the manifest of the largest blob, 65,536 hashes of 32 bytes and its head.
+pub const BULK_MAX: usize = (2 << 20) + 1_024;
 
 /// Bytes in front of each frame.
 const HEAD: usize = 4;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use chandler_api::bill::{Bill, BillLine, BillRun};
+use chandler_api::bill::{Bill, BillLine, BillRun, LedgerCheck};
 use chandler_api::sla::SlaStatus;
 use chandler_api::value::MonthlyCost;
 use chandler_harness::wait::eventually_ok;
@@ -62,7 +62,7 @@ async fn a13_cost_is_chosen_enforced_measured_and_billed() -> Result<()> {
     chandler_tests::fleet::settled(&acme, &stopped.id.to_string()).await?;
     let (least, most) = (stopping - runs, ordered.elapsed());
 
-    let bill = billed(&fleet, i64::try_from(least.as_micros())?).await?;
+    let (bill, books) = closed(&fleet, i64::try_from(least.as_micros())?).await?;
     let line = check(&bill, &service.id.to_string())?;
     ensure!(line.running_micros <= i64::try_from(most.as_micros())?, "billed {line:#?} for at most {most:?}");
     let own = acme.bills(Default::default()).await?.items;
@@ -70,9 +70,6 @@ async fn a13_cost_is_chosen_enforced_measured_and_billed() -> Result<()> {
     let foreign = fleet.customer("rival").await?.bills(Default::default()).await?.items;
     ensure!(foreign.is_empty(), "another customer sees the bill: {foreign:#?}");
 
-    let books = fleet.client.ledger_check().await?;
-    ensure!(books.balanced && books.unposted == 0 && books.unbalanced == 0, "{books:#?}");
-    ensure!(books.receivable == bill.total, "the customer owes {}, the books say {}", bill.total, books.receivable);
     ensure!(books.payable.micros + books.earnings.micros == books.receivable.micros, "{books:#?}");
     let payable = hours(line.core_hours_micros, CHEAP.0) + hours(line.gib_hours_micros, CHEAP.1);
     close("payable", books.payable.micros, payable, line.usage_rows)?;
@@ -95,6 +92,18 @@ async fn billed(fleet: &Fleet, least: i64) -> Result<Bill> {
         Ok::<_, anyhow::Error>(bill)
     });
     Ok(bill.await?)
+}
+
+/// The last bill and the books, which say the same: what an agent measured last comes in after the software ended.
+async fn closed(fleet: &Fleet, least: i64) -> Result<(Bill, LedgerCheck)> {
+    let closed = eventually_ok("the books to say what the bill says", PATIENCE, || async {
+        let bill = billed(fleet, least).await?;
+        let books = fleet.client.ledger_check().await?;
+        ensure!(books.balanced && books.unposted == 0 && books.unbalanced == 0, "{books:#?}");
+        ensure!(books.receivable == bill.total, "the customer owes {}, the books say {}", bill.total, books.receivable);
+        Ok::<_, anyhow::Error>((bill, books))
+    });
+    Ok(closed.await?)
 }
 
 /// Recomputes the bill from its line; gives the line.

@@ -34,9 +34,9 @@ async fn a23_a_failed_process_machine_or_site_is_replaced() -> Result<()> {
     process_killed(&fleet, &service).await?;
 
     fleet.agent_named(&first.host)?.kill_machine()?;
-    let moved = replaced(&fleet, "host", 1, |place| place.site == "alpha" && place.host != first.host).await?;
+    let moved = replaced(&fleet, "host", |place| place.site == "alpha" && place.host != first.host).await?;
     let second = place(&moved)?.host.clone();
-    let step = moved.replacements.last().context("the change of place is kept")?;
+    let [step] = moved.replacements.as_slice() else { anyhow::bail!("it moved once: {:#?}", moved.replacements) };
     ensure!((&step.from, &step.to) == (&first.host, &second), "{step:?}");
 
     fleet.agent_named(&first.host)?.restart()?;
@@ -46,9 +46,11 @@ async fn a23_a_failed_process_machine_or_site_is_replaced() -> Result<()> {
             fleet.agent_named(host)?.kill_machine()?;
         }
     }
-    let moved = replaced(&fleet, "site", 2, |place| place.site == "beta").await?;
+    let moved = replaced(&fleet, "site", |place| place.site == "beta").await?;
+    // The hosts of the site are not missed at the same moment: it may have been sent to the other one first.
+    ensure!(moved.replacements.len() > 1, "{:#?}", moved.replacements);
     let step = moved.replacements.last().context("the change of place is kept")?;
-    ensure!(step.to == "beta-1" && step.from == second, "{step:?}");
+    ensure!(step.to == "beta-1" && step.from.starts_with("alpha-"), "{step:?}");
     ensure!(moved.id == service.id, "it is still the same service");
     Ok(())
 }
@@ -74,11 +76,10 @@ async fn process_killed(fleet: &Fleet, service: &Service) -> Result<()> {
     Ok(())
 }
 
-/// The service once it answers at a place that `wanted` accepts, for the given number of failed hosts so far.
+/// The service once it answers at a place that `wanted` accepts, where nothing but failed hosts have brought it.
 async fn replaced(
     fleet: &Fleet,
     what: &str,
-    count: usize,
     wanted: impl Fn(&chandler_api::service::Placement) -> bool,
 ) -> Result<Service> {
     let there = |s: &Service| {
@@ -88,8 +89,8 @@ async fn replaced(
     let mut moved = fleet.running_where("notes", there).await.with_context(|| format!("after the {what} died"))?;
     moved.placements.retain(|p| p.state != "releasing");
     ensure!(http::body_of(&Fleet::url(&moved)?, PATIENCE).await?.starts_with("notes on "));
-    ensure!(moved.replacements.len() == count, "{:#?}", moved.replacements);
-    let step = moved.replacements.last().context("the change of place is kept")?;
-    ensure!(step.trigger == "hostFailed" && !step.reason.is_empty(), "{step:?}");
+    for step in &moved.replacements {
+        ensure!(step.trigger == "hostFailed" && !step.reason.is_empty(), "{step:?}");
+    }
     Ok(moved)
 }

@@ -1,1 +1,15 @@
-//! flow tests.
+//! Flows of real daemons through what goes wrong: killed processes, machines and controllers, work in bulk, wrong input,
+//! and time without a controller. Each test has a fleet of its own and waits for what it expects instead of sleeping.
+
+mod bad_artifact;
+mod bad_host;
+mod bad_identity;
+mod bad_join;
+mod bad_order;
+mod crash;
+mod ground;
+mod identity;
+mod offline;
+mod outsider;
+mod task_ends;
+mod tasks;

@@ -10,13 +10,16 @@ use rand::{RngCore as _, SeedableRng as _};
 /// When every simulation begins: an arbitrary day, 2026-09-21.
 pub(crate) const EPOCH: Timestamp = Timestamp(1_790_000_000_000_000);
 
-/// Simulated time. All computers' clocks agree.
-#[derive(Debug)]
-pub(crate) struct SimulatedClock;
+/// Simulated time, as a computer's clocks tell it. The wall clock may be set wrong; the other cannot be.
+#[derive(Debug, Default)]
+pub(crate) struct SimulatedClock {
+    /// How far behind the wall clock is.
+    pub(crate) behind: Micros,
+}
 
 impl Clock for SimulatedClock {
     fn now(&self) -> Timestamp {
-        EPOCH.after(self.boot())
+        Timestamp(EPOCH.after(self.boot()).0 - self.behind.0)
     }
 
     fn boot(&self) -> Micros {

@@ -18,6 +18,7 @@ use chandler_controller::{Core, CoreParts};
 use chandler_engine::audit::audit;
 use chandler_engine::event::Event;
 use chandler_engine::model::Model;
+use chandler_protocol::Micros;
 use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
@@ -94,7 +95,7 @@ impl Fleet {
             blobs: Arc::new(Blobs::new(Box::new(MemoryShelf::default()))),
             authority: Arc::new(Authority::ephemeral(EPOCH, life, random.clone()).unwrap()),
             world: chandler_controller::world::World {
-                clock: Arc::new(SimulatedClock),
+                clock: Arc::new(SimulatedClock::default()),
                 random,
                 sockets: Arc::new(SimulatedSockets::new(seed, 0)),
             },
@@ -108,14 +109,14 @@ impl Fleet {
         fleet
     }
 
-    /// One more computer, whose agent joins with this join string.
-    pub(crate) fn add_machine(&mut self, join: &str) {
+    /// One more computer, whose wall clock is behind by so much, and whose agent joins with this join string.
+    pub(crate) fn add_machine(&mut self, join: &str, behind: Micros) {
         let number = u8::try_from(self.machines.len() + 1).unwrap();
         let name = machine_name(self.machines.len());
         let machine = Arc::new(Machine::new(&name, number));
         self.machines.push(machine.clone());
         let world = chandler_agent::World {
-            clock: Arc::new(SimulatedClock),
+            clock: Arc::new(SimulatedClock { behind }),
             random: Arc::new(Seeded::new(self.seed, number.into())),
             sockets: Arc::new(SimulatedSockets::new(self.seed, number.into())),
             disk: machine.clone(),
@@ -201,9 +202,9 @@ impl Fleet {
 
     /// kill -9 of the controller.
     pub(crate) fn crash_controller(&mut self) {
-        self.sim.crash(CONTROLLER);
-        // Its connections to the operator are gone with it.
+        // First what stands outside of it: what is left of a router would hold the socket open.
         self.desk().router = None;
+        self.sim.crash(CONTROLLER);
     }
 
     /// Starts the controller again on what it had committed.

@@ -138,7 +138,7 @@ impl Depot for Machine {
 #[async_trait]
 impl Driver for Machine {
     async fn start(&self, launch: &Launch) -> Result<Started, StartError> {
-        let at = SimulatedClock.boot();
+        let at = SimulatedClock::default().boot();
         let mut inside = self.inside();
         let runs_already = inside.running.get(&launch.assignment).is_some_and(|r| r.ended.is_none());
         assert!(!runs_already, "{} is started while it runs", launch.assignment);
@@ -184,7 +184,7 @@ impl Driver for Machine {
         let mut inside = self.inside();
         let Some(running) = inside.running.get_mut(&assignment).filter(|r| r.ended.is_none()) else { return };
         let number = if signal == Signal::Kill { 9 } else { 15 };
-        let at = SimulatedClock.boot();
+        let at = SimulatedClock::default().boot();
         running.ended = Some(Ended {
             exit: Exit::Signal(number),
             epoch: running.launch.epoch,
@@ -196,7 +196,7 @@ impl Driver for Machine {
     }
 
     async fn check(&self, assignment: AssignmentId, _: &workload::Probe) -> bool {
-        let now = SimulatedClock.boot();
+        let now = SimulatedClock::default().boot();
         let inside = self.inside();
         inside.running.get(&assignment).is_some_and(|r| r.ended.is_none() && now.0 - r.at.0 >= WARM_UP.0)
     }
@@ -204,7 +204,7 @@ impl Driver for Machine {
     fn measure(&self, assignment: AssignmentId) -> Option<Measure> {
         let inside = self.inside();
         let running = inside.running.get(&assignment).filter(|r| r.ended.is_none())?;
-        Some(Measure { cpu: used(running.at, SimulatedClock.boot()), memory: Bytes(32 << 20) })
+        Some(Measure { cpu: used(running.at, SimulatedClock::default().boot()), memory: Bytes(32 << 20) })
     }
 }
 

@@ -7,26 +7,20 @@ mod machine;
 mod scenario;
 mod sockets;
 
-use scenario::{Trace, run};
+use scenario::run;
 
-/// Seeds of which each is run twice. Few: what one run does not show, the next commit's run shows no better.
-const SEEDS: [u64; 3] = [1, 2, 20_260_921];
+/// Each is run twice. Few: what these do not show, the next run of them shows no better.
+const SEEDS: [u64; 2] = [1, 20_260_921];
 
 #[test]
-fn a_seed_gives_the_same_trace_again() {
-    for seed in SEEDS {
+fn a_seed_gives_the_same_trace_again_and_another_seed_another() {
+    let traces = SEEDS.map(|seed| {
         let (first, second) = (run(seed), run(seed));
         if let Some(at) = first.first_difference(&second) {
             panic!("two runs of seed {seed} differ at line {at}:\n{}\n{}", first.around(at), second.around(at));
         }
-        assert_eq!(first.hash(), second.hash(), "seed {seed}");
-    }
-}
-
-/// Else the seed would not matter, and every run would be the same run.
-#[test]
-fn another_seed_gives_another_schedule() {
-    let traces: Vec<Trace> = SEEDS.into_iter().map(run).collect();
+        first
+    });
+    // Else the seed would not matter, and every run would be the same run.
     assert_ne!(traces[0].hash(), traces[1].hash());
-    assert_ne!(traces[1].hash(), traces[2].hash());
 }

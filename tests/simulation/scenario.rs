@@ -7,13 +7,19 @@ use axum::http::Method;
 use chandler_engine::fleet::HostState;
 use chandler_engine::order::OrderState;
 use chandler_engine::service::OperatingStatus;
+use chandler_protocol::Micros;
 use serde_json::{Value, json};
 
 use crate::air::EPOCH;
 use crate::fleet::{Fleet, machine_name};
 
+/// How wrong a clock may be.
+const TEN_YEARS: Micros = Micros::from_secs(10 * 365 * 86_400);
 /// Lines shown around a difference.
 const CONTEXT: usize = 4;
+
+/// The least that happens in a scenario: a trace with fewer lines has missed something.
+const LINES_MIN: usize = 40;
 
 /// Everything that happened, in order, with its simulated time: the events of the store, then the starts of software on
 /// every computer.
@@ -35,6 +41,7 @@ impl Trace {
                 lines.push(format!("{} {} starts {assignment}", at.0, machine_name(index)));
             }
         }
+        assert!(lines.len() >= LINES_MIN, "{lines:#?}");
         Self(lines)
     }
 
@@ -98,9 +105,9 @@ fn join_two(fleet: &mut Fleet) {
         "rates": {"coreHour": rate(10_000), "gibHour": rate(2_000)},
     });
     fleet.call(Method::POST, "/api/v1/sites", &site);
-    for count in 1..=2 {
+    for (count, behind) in [(1, Micros::ZERO), (2, TEN_YEARS)] {
         let made = fleet.call(Method::POST, "/api/v1/joinTokens", &json!({"site": "cellar"}));
-        fleet.add_machine(made["join"].as_str().unwrap());
+        fleet.add_machine(made["join"].as_str().unwrap(), behind);
         fleet.until("the computer to be an active host", |f| hosts_in(f, HostState::Active) == count);
     }
     // Several chunks of what does not compress.

@@ -24,6 +24,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long to wait after a refusal that says that trying again does not help: somebody may mend it all the same.
 const HOPELESS: Micros = Micros::from_secs(60);
+/// What a controller closes a connection with when the certificate may not be here. Its reason is `E0203: a sentence`.
+const CLOSED_AS_REFUSED: u64 = 2;
 /// Longest wait that a refusal may ask for.
 const RETRY_MAX: Micros = Micros::from_secs(3_600);
 
@@ -138,7 +140,12 @@ async fn attempt(shared: &Arc<Shared>, address: SocketAddr, dialling: &Dialling)
         Ok(connected) => connected.map_err(|e| failed(&e))?,
         Err(_) => return Err(failed(&format!("no answer in {} s", CONNECT_TIMEOUT.as_secs()))),
     };
-    let (mut send, receive) = connection.open_bi().await.map_err(|e| failed(&e))?;
+    // A controller that does not accept the certificate closes with its reason, whatever was being done just then.
+    let lost = |error: &dyn std::fmt::Display| match connection.close_reason() {
+        Some(reason) => refusal_in(&reason).map_or_else(|| failed(&reason), Failure::Refused),
+        None => failed(error),
+    };
+    let (mut send, receive) = connection.open_bi().await.map_err(|e| lost(&e))?;
     let hello = AgentMessage::Hello(Hello {
         version_min: VERSION_MIN,
         version_max: VERSION,
@@ -148,7 +155,7 @@ async fn attempt(shared: &Arc<Shared>, address: SocketAddr, dialling: &Dialling)
         agent_time: shared.world.clock.now(),
         starts: shared.starts,
     });
-    framed::write(&mut send, &hello, CONTROL_MAX).await.map_err(|e| failed(&e))?;
+    framed::write(&mut send, &hello, CONTROL_MAX).await.map_err(|e| lost(&e))?;
     let mut reader = Reader::new(receive, CONTROL_MAX);
     match reader.expect(WELCOME_TIMEOUT, WELCOME_TIMEOUT).await {
         Ok(ControllerMessage::Welcome(welcome)) if (VERSION_MIN..=VERSION).contains(&welcome.version) => {
@@ -159,10 +166,14 @@ async fn attempt(shared: &Arc<Shared>, address: SocketAddr, dialling: &Dialling)
         }
         Ok(ControllerMessage::Refused(refusal)) => Err(Failure::Refused(refusal)),
         Ok(_) => Err(failed(&"it did not say welcome")),
-        // A server that does not accept the certificate closes with its reason.
-        Err(error) => Err(match connection.close_reason() {
-            Some(reason) => failed(&reason),
-            None => failed(&error),
-        }),
+        Err(error) => Err(lost(&error)),
     }
+}
+
+/// The refusal in the reason of a closed connection, if it is one.
+fn refusal_in(reason: &quinn::ConnectionError) -> Option<Refusal> {
+    let quinn::ConnectionError::ApplicationClosed(close) = reason else { return None };
+    let text = String::from_utf8_lossy(&close.reason).into_owned();
+    let (code, message) = text.split_once(": ").filter(|_| close.error_code.into_inner() == CLOSED_AS_REFUSED)?;
+    Some(Refusal { code: code.to_owned(), message: message.to_owned(), retry_after: None })
 }

@@ -240,6 +240,21 @@ pub fn measured_availability(service: &Service, now: Timestamp, observable_since
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Change;
+    use crate::placement::example::spot;
+
+    #[test]
+    fn a_host_is_active_once_it_has_said_what_it_is() {
+        let known = Host { state: HostState::Registered, ..spot(1, 1).host };
+        for (inventory, expect) in [(None, HostState::Registered), (known.inventory.clone(), HostState::Active)] {
+            let mut model = Model::default();
+            model.apply(&Change::from(Host { inventory, ..known.clone() }));
+            let mut ids = || [0; 10];
+            let mut draft = Draft::new(&model, Timestamp(0), "test", &mut ids);
+            heard(&mut draft, known.id);
+            assert_eq!(draft.model.hosts[&known.id].state, expect);
+        }
+    }
 
     #[test]
     fn downtime_is_counted_only_while_the_controller_could_see() {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use chandler_protocol::state::Target;
-use chandler_protocol::{AssignmentId, DecisionId, HostId};
+use chandler_protocol::{AssignmentId, DecisionId, HostId, Micros};
 
 use crate::assurance;
 use crate::draft::Draft;
@@ -20,9 +20,16 @@ use crate::service::{
 use crate::sla::Terms;
 
 /// Takes all work of a host away from it: its copies are released there and their services look for a new place.
+///
+/// Exclusive state stays where it is while nobody knows whether its host still runs it: silence is no proof that it does
+/// not, and two writers are worse than none. Revoking the host, or deleting the service, decides it.
 pub fn displace(draft: &mut Draft<'_>, host: HostId, trigger: Trigger, reason: &str) {
     let here: Vec<_> = draft.model.assignments_of_host(host).cloned().collect();
     for assignment in here.iter().filter(|a| a.state != AllocationState::Releasing) {
+        let service = draft.model.services.get(&assignment.service);
+        if trigger == Trigger::HostFailed && service.is_some_and(|s| s.is_exclusive()) {
+            continue;
+        }
         displace_one(draft, assignment, trigger, reason);
     }
 }
@@ -38,11 +45,25 @@ pub fn displace_one(draft: &mut Draft<'_>, assignment: &Assignment, trigger: Tri
     draft.put(Service { displaced, ..service.as_ref().clone() });
 }
 
-/// Gives a copy's resources back: it is stopped and wiped, and stays reserved until its agent says it is gone.
+/// Takes a copy out of use. One without state is wiped; state is kept where it is, stopped, until its service is
+/// deleted: nothing that a customer wrote is removed because a host was silent or a program failed.
 pub fn release(draft: &mut Draft<'_>, assignment: &Assignment, reason: &str) {
     if assignment.state == AllocationState::Releasing {
         return;
     }
+    let target = if assignment.spec.state.is_some() { Target::Stopped } else { Target::Wiped };
+    leave(draft, assignment, target, reason);
+}
+
+/// Stops a copy and removes everything of it: its service is deleted.
+pub fn wipe(draft: &mut Draft<'_>, assignment: &Assignment, reason: &str) {
+    if assignment.target != Target::Wiped {
+        leave(draft, assignment, Target::Wiped, reason);
+    }
+}
+
+/// The copy stays reserved until its agent says that it is stopped or gone.
+fn leave(draft: &mut Draft<'_>, assignment: &Assignment, target: Target, reason: &str) {
     draft.event(
         (Noun::Assignment, assignment.id.to_string(), ""),
         assignment.state.as_str(),
@@ -51,7 +72,7 @@ pub fn release(draft: &mut Draft<'_>, assignment: &Assignment, reason: &str) {
     );
     draft.put(Assignment {
         state: AllocationState::Releasing,
-        target: Target::Wiped,
+        target,
         epoch: assignment.epoch + 1,
         ..assignment.clone()
     });
@@ -77,12 +98,7 @@ pub fn place_waiting(draft: &mut Draft<'_>) -> usize {
             left += 1;
             continue;
         }
-        let (trigger, avoid) = match &service.displaced {
-            Some(d) => (d.trigger, vec![d.from]),
-            None => (Trigger::Order, Vec::new()),
-        };
-        let terms = terms_of(draft, &service);
-        if replan(draft, &service, &terms, trigger, &avoid).is_err() {
+        if !place_again(draft, &service) {
             left += 1;
             if service.is_task() {
                 full_orders.push(service.order);
@@ -92,8 +108,24 @@ pub fn place_waiting(draft: &mut Draft<'_>) -> usize {
     left
 }
 
-/// Whether a service has fewer copies than were decided.
+/// Finds a place for one service that waits. Where it just failed is the last choice, but a choice.
+fn place_again(draft: &mut Draft<'_>, service: &Arc<Service>) -> bool {
+    let terms = terms_of(draft, service);
+    let (trigger, avoid) = match &service.displaced {
+        Some(d) if d.trigger == Trigger::ProcessFailed => (d.trigger, vec![d.from]),
+        Some(d) => (d.trigger, Vec::new()),
+        None => (Trigger::Order, Vec::new()),
+    };
+    let elsewhere = !avoid.is_empty() && decide(draft, service, &terms, trigger, &avoid).0.refusal.is_none();
+    let avoid = if elsewhere { avoid } else { Vec::new() };
+    replan(draft, service, &terms, trigger, &avoid).is_ok()
+}
+
+/// Whether a service has fewer copies than were decided, and its time has come.
 fn wants_place(draft: &Draft<'_>, service: &Service) -> bool {
+    if draft.now < service.not_before {
+        return false;
+    }
     if !matches!(service.state, ServiceState::Reserved | ServiceState::Active) || service.exit.is_some() {
         return false;
     }
@@ -166,7 +198,7 @@ pub fn decide(
 }
 
 /// The software's own answer time as measured on its hosts, without the way there.
-fn response_p95(model: &crate::model::Model, service: &Service) -> chandler_protocol::Micros {
+fn response_p95(model: &crate::model::Model, service: &Service) -> Micros {
     model
         .assignments_of(service.id)
         .filter_map(|a| a.observed.as_ref())
@@ -221,39 +253,15 @@ fn settle(
         left.push(d.from);
     }
     let mut service = service.as_ref().clone();
-    let lost = if service.spec.state.is_some() { "; the state it kept there is not here: it begins empty" } else { "" };
-    let from_reason = service.displaced.take().map_or_else(String::new, |d| format!("{}{lost}; ", d.reason));
+    let from_reason = service.displaced.take().map_or_else(String::new, |d| format!("{}; ", d.reason));
     let epoch = draft.model.assignments_of(service.id).map(|a| a.epoch).max().unwrap_or(0) + 1;
     let mut left = left.into_iter();
     for candidate in chosen.iter().filter(|c| old.iter().all(|a| a.host != c.host)) {
-        let id = AssignmentId::from_random(draft.id());
-        let reserved = service.reserved();
-        draft.event(
-            (Noun::Assignment, id.to_string(), &service.name),
-            "",
-            AllocationState::Reserved.as_str(),
-            format!("{} on {}", trigger.as_str(), candidate.host_name),
-        );
-        draft.put(Assignment {
-            id,
-            service: service.id,
-            host: candidate.host,
-            site: candidate.site,
-            epoch,
-            state: AllocationState::Reserved,
-            target: Target::Running,
-            leaving: false,
-            reserved,
-            rates: candidate.rates,
-            spec: service.spec.clone(),
-            decision,
-            reason: text.to_owned(),
-            since: draft.now,
-            metered: chandler_protocol::Micros::ZERO,
-            observed: None,
-        });
+        let resumes = reserve(draft, &service, candidate, (epoch, decision), trigger, text);
         if let Some(from) = left.next() {
-            let reason = format!("{from_reason}{text}");
+            let empty = service.spec.state.is_some() && !resumes && service.has_run();
+            let lost = if empty { "; the state it kept there stays there: it begins empty" } else { "" };
+            let reason = format!("{from_reason}{text}{lost}");
             note_replacement(
                 draft,
                 &mut service,
@@ -270,6 +278,49 @@ fn settle(
     }
     service.reason = String::new();
     draft.put(service);
+}
+
+/// Reserves one copy's resources on a host. Where a stopped copy with its state was kept, that one goes on; says so.
+fn reserve(
+    draft: &mut Draft<'_>,
+    service: &Service,
+    candidate: &placement::Candidate,
+    (epoch, decision): (u64, DecisionId),
+    trigger: Trigger,
+    text: &str,
+) -> bool {
+    let kept = draft.model.assignments_of(service.id);
+    let kept = kept.filter(|a| a.host == candidate.host && a.target == Target::Stopped).last().cloned();
+    let id = kept.as_ref().map_or_else(|| AssignmentId::from_random(draft.id()), |a| a.id);
+    draft.event(
+        (Noun::Assignment, id.to_string(), &service.name),
+        kept.as_ref().map_or("", |a| a.state.as_str()),
+        AllocationState::Reserved.as_str(),
+        format!("{} on {}", trigger.as_str(), candidate.host_name),
+    );
+    let resumes = kept.is_some();
+    let (since, metered_total, observed) =
+        kept.map_or((draft.now, Micros::ZERO, None), |a| (a.since, a.metered_total, a.observed.clone()));
+    draft.put(Assignment {
+        id,
+        service: service.id,
+        host: candidate.host,
+        site: candidate.site,
+        epoch,
+        state: AllocationState::Reserved,
+        target: Target::Running,
+        leaving: false,
+        reserved: service.reserved(),
+        rates: candidate.rates,
+        spec: service.spec.clone(),
+        decision,
+        reason: text.to_owned(),
+        since,
+        metered: Micros::ZERO,
+        metered_total,
+        observed,
+    });
+    resumes
 }
 
 /// A copy stays where it is; its configuration follows the service's.

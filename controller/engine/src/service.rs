@@ -169,6 +169,10 @@ pub struct Service {
     pub replacements: Vec<Replacement>,
     /// Why it needs a new place, if it does.
     pub displaced: Option<Displaced>,
+    /// How often in a row it could not be run where it was put.
+    pub setbacks: u32,
+    /// Not placed again before this moment: software that fails is not sent round and round.
+    pub not_before: Timestamp,
     /// The order that is being carried out on it, if any: one at a time.
     pub pending_order: Option<OrderId>,
     /// Of a task item: how it ended.
@@ -189,6 +193,11 @@ impl Service {
     /// Whether it runs to completion.
     pub fn is_task(&self) -> bool {
         self.spec.kind == WorkloadKind::Task
+    }
+
+    /// Whether it has ever answered: only then can it have written state.
+    pub const fn has_run(&self) -> bool {
+        self.completed_at.is_some()
     }
 
     /// Whether at most one copy may run anywhere, because it alone may write its state.
@@ -279,6 +288,8 @@ pub struct Assignment {
     pub since: Timestamp,
     /// How long it has been metered under this configuration: what is charged next continues from here.
     pub metered: Micros,
+    /// How long it has been metered in all: never more than it has existed.
+    pub metered_total: Micros,
     /// What the agent last said.
     pub observed: Option<ObservedAssignment>,
 }
@@ -300,6 +311,10 @@ pub struct ClosedAssignment {
     pub rates: Rates,
     /// How long it was metered under them.
     pub metered: Micros,
+    /// How long it was metered in all.
+    pub metered_total: Micros,
+    /// When it was made.
+    pub since: Timestamp,
     /// When it was gone.
     pub at: Timestamp,
 }
@@ -307,7 +322,7 @@ pub struct ClosedAssignment {
 impl Assignment {
     /// What is kept of it once it is gone.
     pub fn closed(&self, at: Timestamp) -> ClosedAssignment {
-        let Self { id, service, host, site, reserved, rates, metered, .. } = *self;
-        ClosedAssignment { id, service, host, site, reserved, rates, metered, at }
+        let Self { id, service, host, site, reserved, rates, metered, metered_total, since, .. } = *self;
+        ClosedAssignment { id, service, host, site, reserved, rates, metered, metered_total, since, at }
     }
 }

@@ -26,8 +26,11 @@ pub const SERVER_NAME: &str = "controller.chandler";
 const CA_LIFE: Micros = Micros::from_secs(20 * 365 * 86_400);
 /// How long the controller's own certificate is good for. It is made anew at each start.
 const SERVER_LIFE: Micros = Micros::from_secs(2 * 365 * 86_400);
-/// How far back a certificate's life begins, for clocks that are a little behind.
+/// How far back a certificate's life begins at most, for clocks that are a little behind.
 const BACKDATE: Micros = Micros::from_secs(300);
+/// A short life begins only this part of it early: else half of it would be over when the certificate is made, and its
+/// agent would ask for another one at once, for ever.
+const BACKDATE_PART: i64 = 10;
 
 /// What went wrong with identities.
 #[derive(Debug, thiserror::Error)]
@@ -184,7 +187,8 @@ impl Authority {
         self.random.fill(&mut serial);
         serial[0] &= 0x7f;
         params.serial_number = Some(SerialNumber::from_slice(&serial));
-        params.not_before = date(Timestamp(now.0.saturating_sub(BACKDATE.0)));
+        let backdate = BACKDATE.0.min(life.0 / BACKDATE_PART);
+        params.not_before = date(Timestamp(now.0.saturating_sub(backdate)));
         params.not_after = date(now.after(life));
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

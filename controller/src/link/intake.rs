@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chandler_engine::draft::Draft;
 use chandler_engine::finance::{Meter, UsageRow, rate_next};
+use chandler_engine::event::Noun;
 use chandler_engine::fleet::Host;
 use chandler_engine::model::Change;
 use chandler_engine::service::{Assignment, ClosedAssignment};
@@ -105,6 +106,9 @@ impl Intake {
             return Err(LinkError::Protocol("too many assignments reported"));
         }
         let host = self.host;
+        if observed.generation > self.shared.writer.snapshot().generation {
+            return self.catch_up(observed.generation).await;
+        }
         let assignments: Vec<_> = observed.assignments.into_iter().map(bounded_assignment).collect();
         self.kept("observed state", move |draft| {
             // Seen first: a service on a host that was silent a moment ago is judged by what is so now.
@@ -115,6 +119,22 @@ impl Intake {
         })
         .await;
         Ok(())
+    }
+
+    /// The agent has seen a later generation than ours: our store was restored from an older copy. We go on above it,
+    /// so that the agent listens to us again; nothing is deleted on that ground.
+    async fn catch_up(&self, generation: u64) -> Result<(), LinkError> {
+        let host = self.host;
+        self.kept("generation", move |draft| {
+            if draft.model.generation < generation {
+                let what = (Noun::Controller, String::new(), "store");
+                let (from, to) = (draft.model.generation.to_string(), generation.to_string());
+                draft.event(what, &from, &to, format!("host {host} has seen a later generation: the store is an older copy"));
+                draft.model.generation = generation;
+            }
+        })
+        .await;
+        Err(LinkError::Protocol("our generation was behind yours: connect again"))
     }
 
     async fn telemetry(&mut self, samples: &[Sample]) -> Result<(), LinkError> {

@@ -6,13 +6,13 @@ use std::time::Duration;
 use chandler_api::problem;
 use chandler_engine::fleet::{Host, HostState, Pulse};
 use chandler_engine::model::Model;
-use chandler_protocol::command::Command;
+use chandler_protocol::command::{Action, Command, LogStream};
 use chandler_protocol::frame::{CONTROL_MAX, FrameDecoder, FrameError, encode};
 use chandler_protocol::handshake::{Hello, Refusal, VERSION, VERSION_MIN, Welcome, negotiate};
 use chandler_protocol::message::{AgentMessage, ControllerMessage};
 use chandler_protocol::state::{Assignment, DesiredState};
 use chandler_protocol::text::{NAME_MAX, clean};
-use chandler_protocol::{HostId, Micros};
+use chandler_protocol::{AssignmentId, HostId, Micros};
 use quinn::VarInt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,6 +32,8 @@ pub(super) const CLOSE_REPLACED: VarInt = VarInt::from_u32(3);
 /// The controller is stopping.
 pub(super) const CLOSE_STOPPING: VarInt = VarInt::from_u32(4);
 
+/// How long an agent that is connected may take to say so, when another one comes with the same key.
+const ANSWER_TIME: Duration = Duration::from_secs(1);
 /// An agent that takes longer to introduce itself is cut off.
 const HELLO_TIME: Duration = Duration::from_secs(10);
 /// Answers of the reading half that may wait for the writing half.
@@ -166,8 +168,12 @@ async fn converse(connection: &quinn::Connection, host: HostId, shared: &Arc<Sha
         }
     };
     let (commands, commands_in) = Sessions::channel();
-    let live = Live { connection: connection.clone(), instance: hello.instance, starts: hello.starts, commands };
-    shared.sessions.enter(host, live);
+    shared.sessions.enter(host, Live { connection: connection.clone(), instance: hello.instance, commands });
+    if is_revoked(&shared.writer.snapshot(), host) {
+        // Revoked since it was greeted: whoever cuts live connections may have looked before this one was there.
+        shared.sessions.cut(host);
+        return Ok(());
+    }
     send(&mut tx, &ControllerMessage::Welcome(welcome), CONTROL_MAX).await?;
     let (answers, answers_in) = mpsc::channel(ANSWERS);
     let mut intake = Intake::new(host, connection.clone(), shared.clone(), answers);
@@ -207,11 +213,7 @@ async fn greet(
         );
         return Err(refuse(problem::VERSION, message, None));
     };
-    if let Some(other) = shared.sessions.current(host)
-        && other.instance != hello.instance
-        && hello.starts <= other.starts
-        && other.connection.close_reason().is_none()
-    {
+    if is_in_two_places(host, hello, shared).await {
         flag_copy(host, shared).await;
         let message =
             "this identity is connected from another place: a disk was copied. Join this computer anew".to_owned();
@@ -247,6 +249,23 @@ async fn greet(
             refuse(problem::UNAVAILABLE, problem::UNAVAILABLE.title.to_owned(), Some(Micros::from_secs(5)))
         }
     })
+}
+
+/// Whether another start of an agent with this key is alive. A copied disk counts its starts as the original does, so
+/// the other one is asked: of an agent that was restarted nobody answers any more.
+async fn is_in_two_places(host: HostId, hello: &Hello, shared: &Shared) -> bool {
+    let Some(other) = shared.sessions.current(host) else { return false };
+    if other.instance == hello.instance || other.connection.close_reason().is_some() {
+        return false;
+    }
+    // It has no log of that name, and says so: any answer will do.
+    let nothing = AssignmentId::from_random([0; 10]);
+    let question = Action::ReadLog { assignment: nothing, stream: LogStream::Stdout, offset: None, limit: 0 };
+    shared.sessions.command(host, question, ANSWER_TIME).await.is_ok()
+}
+
+fn is_revoked(model: &Model, host: HostId) -> bool {
+    model.hosts.get(&host).is_none_or(|h| h.state == HostState::Revoked)
 }
 
 /// The same key is used from two places: said on the host and in the events, once.

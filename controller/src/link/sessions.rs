@@ -33,7 +33,6 @@ pub enum CommandError {
 pub(super) struct Live {
     pub(super) connection: quinn::Connection,
     pub(super) instance: [u8; 16],
-    pub(super) starts: u64,
     pub(super) commands: mpsc::Sender<Command>,
 }
 

@@ -212,7 +212,13 @@ impl Run {
     fn prepare(&self, model: &mut Model, job: Job) -> Option<(Finish, Vec<Change>)> {
         let mut ids = || id_bytes(self.random.as_ref());
         let mut draft = Draft::new(model, self.clock.now(), &job.by, &mut ids);
-        let finish = (job.work)(&mut draft)?;
+        // Work that panics writes nothing and takes nobody with it: its caller sees its reply dropped.
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (job.work)(&mut draft)));
+        let Ok(finish) = done else {
+            tracing::error!(by = %job.by, "a piece of work panicked; nothing of it was kept");
+            return None;
+        };
+        let finish = finish?;
         let (mut after, mut changes) = (draft.model, draft.changes);
         for change in &mut changes {
             if let Change::Event(event) = change {

@@ -41,6 +41,8 @@ fn service() -> Service {
         copies: 1,
         replacements: Vec::new(),
         displaced: None,
+        setbacks: 0,
+        not_before: chandler_protocol::Timestamp(0),
         pending_order: None,
         exit: None,
         outputs: Vec::new(),
@@ -68,6 +70,7 @@ fn assignment(n: u8) -> Assignment {
         reason: String::new(),
         since: Timestamp(0),
         metered: chandler_protocol::Micros::ZERO,
+        metered_total: chandler_protocol::Micros::ZERO,
         observed: None,
     }
 }

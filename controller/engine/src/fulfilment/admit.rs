@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use chandler_protocol::workload::{WorkloadKind, WorkloadSpec};
-use chandler_protocol::{AgreementId, ServiceId};
+use chandler_protocol::{AgreementId, ServiceId, Timestamp};
 
 use crate::draft::Draft;
 use crate::event::Noun;
@@ -12,7 +12,7 @@ use crate::model::Change;
 use crate::order::{Action, ItemSpec, Order, OrderState};
 use crate::placement::{Outcome, Refusal};
 use crate::relocation;
-use crate::service::{AllocationState, OperatingStatus, PriceTerms, Service, ServiceState, Trigger};
+use crate::service::{OperatingStatus, PriceTerms, Service, ServiceState, Trigger};
 use crate::sla::{Agreement, AgreementVersion, Terms};
 
 /// Decides every acknowledged order. One that would be refused while it is not known whether some host is there
@@ -114,6 +114,9 @@ fn modify(draft: &mut Draft<'_>, order: &Arc<Order>) {
         platform: order.spec.platform.clone(),
         policy: order.spec.policy.clone(),
         price,
+        // What failed so far was another configuration.
+        setbacks: 0,
+        not_before: Timestamp(0),
         pending_order: Some(order.id),
         ..service.as_ref().clone()
     });
@@ -157,8 +160,8 @@ fn terminate(draft: &mut Draft<'_>, service: &Service, reason: &str) {
         return;
     }
     let copies: Vec<_> = draft.model.assignments_of(service.id).cloned().collect();
-    for copy in copies.iter().filter(|a| a.state != AllocationState::Releasing) {
-        relocation::release(draft, copy, reason);
+    for copy in &copies {
+        relocation::wipe(draft, copy, reason);
     }
     draft.event(
         (Noun::Service, service.id.to_string(), &service.name),
@@ -186,7 +189,7 @@ fn find(draft: &mut Draft<'_>, order: &Arc<Order>) -> Option<Arc<Service>> {
             reject(draft, order, "E0130", &format!("there is no service {}", order.name), Vec::new());
             None
         }
-        Some(s) if s.pending_order.is_some() && order.action == Action::Modify => {
+        Some(s) if order.action == Action::Modify && is_being_added(draft, &s) => {
             let text = format!("an order for {} is still being carried out: wait for it", order.name);
             reject(draft, order, "E0140", &text, Vec::new());
             None
@@ -198,7 +201,14 @@ fn find(draft: &mut Draft<'_>, order: &Arc<Order>) -> Option<Arc<Service>> {
     }
 }
 
-/// A delete ends whatever was being done to the service.
+/// Whether the order that made the service is still being carried out. A later change takes the place of an earlier
+/// one, or a change that never gets healthy could not be taken back.
+fn is_being_added(draft: &Draft<'_>, service: &Service) -> bool {
+    let pending = service.pending_order.and_then(|id| draft.model.orders.get(&id));
+    pending.is_some_and(|o| o.action == Action::Add)
+}
+
+/// A later order ends whatever was being done to the service.
 fn supersede(draft: &mut Draft<'_>, service: &Service) {
     if let Some(earlier) = service.pending_order.and_then(|id| draft.model.orders.get(&id).cloned()) {
         draft.order_to(&earlier, OrderState::Cancelled, "superseded by a later order");
@@ -293,6 +303,8 @@ fn new_service(
         copies: order.spec.policy.replicas_min,
         replacements: Vec::new(),
         displaced: None,
+        setbacks: 0,
+        not_before: Timestamp(0),
         pending_order: item.is_none().then_some(order.id),
         exit: None,
         outputs: Vec::new(),

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use chandler_protocol::state::{Exit, Failure, ObservedAssignment, Phase, Target};
-use chandler_protocol::{HostId, ServiceId, Timestamp};
+use chandler_protocol::{HostId, Micros, ServiceId, Timestamp};
 
 use crate::draft::Draft;
 use crate::event::Noun;
-use crate::fleet::{FAILURES_KEPT, Host, HostState};
+use crate::fleet::{Capacity, FAILURES_KEPT, Host, HostState};
 use crate::model::Change;
 use crate::order::{Order, OrderState};
 use crate::relocation;
@@ -20,7 +20,12 @@ pub fn observe(draft: &mut Draft<'_>, host: HostId, observed: &[ObservedAssignme
     let mut touched = Vec::new();
     for seen in observed {
         let Some(assignment) = draft.model.assignments.get(&seen.id).cloned() else { continue };
-        let believable = assignment.host == host && seen.epoch <= assignment.epoch;
+        if assignment.host == host && seen.epoch > assignment.epoch {
+            // It has seen a later epoch than we ever gave out: our store is an older copy. We go on above it.
+            draft.put(Assignment { epoch: seen.epoch.saturating_add(1), ..assignment.as_ref().clone() });
+            continue;
+        }
+        let believable = assignment.host == host;
         if !believable || assignment.observed.as_ref() == Some(seen) {
             continue;
         }
@@ -51,11 +56,14 @@ fn copies(draft: &Draft<'_>, id: ServiceId) -> Vec<Arc<Assignment>> {
 /// What an agent has wiped is back in the inventory. So is what was on a host whose identity is gone for good.
 fn remove_wiped(draft: &mut Draft<'_>, id: ServiceId) {
     for a in copies(draft, id) {
-        if a.target != Target::Wiped {
+        if a.target == Target::Stopped {
+            free_stopped(draft, &a);
+        }
+        if a.target == Target::Running {
             continue;
         }
-        let wiped = a.observed.as_ref().is_some_and(|o| o.phase == Phase::Wiped && o.epoch == a.epoch);
         let gone = draft.model.hosts.get(&a.host).is_none_or(|h| h.state == HostState::Revoked);
+        let wiped = a.observed.as_ref().is_some_and(|o| o.phase == Phase::Wiped && o.epoch == a.epoch);
         if wiped || gone {
             let name = draft.model.host_name(a.host);
             draft.event(
@@ -67,6 +75,17 @@ fn remove_wiped(draft: &mut Draft<'_>, id: ServiceId) {
             draft.put(a.closed(draft.now));
             draft.put(Change::RemoveAssignment(a.id));
         }
+    }
+}
+
+/// A copy that is stopped and kept for its state needs no processor and no memory any more.
+fn free_stopped(draft: &mut Draft<'_>, a: &Assignment) {
+    let stopped = a.observed.as_ref().is_some_and(|o| o.phase == Phase::Stopped && o.epoch == a.epoch);
+    if stopped && a.reserved != Capacity::default() {
+        let name = draft.model.host_name(a.host);
+        let reason = format!("stopped; its state is kept on {name} until the service is deleted");
+        draft.event((Noun::Assignment, a.id.to_string(), ""), AllocationState::Releasing.as_str(), "kept", reason);
+        draft.put(Assignment { reserved: Capacity::default(), ..a.clone() });
     }
 }
 
@@ -97,9 +116,66 @@ fn fail(draft: &mut Draft<'_>, a: &Assignment, failure: Failure, message: &str) 
         Failure::Crashing => "it keeps ending by itself",
         Failure::Unsupported => "the agent cannot run it",
     };
-    let name = draft.model.host_name(a.host);
+    let reason = format!("failed on {}: {why} ({message})", draft.model.host_name(a.host));
+    let Some(service) = draft.model.services.get(&a.service).cloned() else { return };
+    let stays = service.spec.state.is_some() && service.has_run();
+    if stays && draft.now < service.not_before {
+        return;
+    }
     note_failure(draft, a.host);
-    relocation::displace_one(draft, a, Trigger::ProcessFailed, &format!("failed on {name}: {why} ({message})"));
+    let setback = set_back(&service, draft.now, &reason);
+    if setback.setbacks >= SETBACKS_MAX && !service.has_run() {
+        relocation::release(draft, a, &reason);
+        return give_up(draft, setback);
+    }
+    draft.put(setback);
+    if stays {
+        // Its state is here, so that it is tried again here: a new epoch makes the agent begin anew.
+        draft.put(Assignment { epoch: a.epoch + 1, ..a.clone() });
+    } else {
+        relocation::displace_one(draft, a, Trigger::ProcessFailed, &reason);
+    }
+}
+
+/// How often software that never ran is put somewhere before it is given up.
+const SETBACKS_MAX: u32 = 8;
+/// The longest pause between two tries.
+const PAUSE_MAX: Micros = Micros::from_secs(300);
+
+/// The service after one more failure: the first is tried again at once, the next after 1, 2, 4, ... seconds.
+fn set_back(service: &Service, now: Timestamp, reason: &str) -> Service {
+    let setbacks = service.setbacks.saturating_add(1);
+    let pause = match setbacks {
+        0 | 1 => Micros::ZERO,
+        n => Micros(Micros::from_secs(1 << (n - 2).min(20)).0.min(PAUSE_MAX.0)),
+    };
+    Service { setbacks, not_before: now.after(pause), reason: reason.to_owned(), ..service.clone() }
+}
+
+/// It could not be run anywhere: the order has failed, or the item has.
+fn give_up(draft: &mut Draft<'_>, service: Service) {
+    let reason = format!("given up after {} tries: {}", service.setbacks, service.reason);
+    draft.event(
+        (Noun::Service, service.id.to_string(), &service.name),
+        service.status.as_str(),
+        OperatingStatus::Failed.as_str(),
+        reason.clone(),
+    );
+    let pending = service.pending_order.and_then(|o| draft.model.orders.get(&o).cloned());
+    let exit = service.is_task().then_some(Exit::Unknown);
+    draft.put(Service {
+        state: ServiceState::Terminating,
+        status: OperatingStatus::Failed,
+        since: draft.now,
+        reason: reason.clone(),
+        displaced: None,
+        pending_order: None,
+        exit,
+        ..service
+    });
+    if let Some(order) = pending {
+        draft.order_to(&order, OrderState::Failed, reason);
+    }
 }
 
 fn note_failure(draft: &mut Draft<'_>, host: HostId) {
@@ -122,9 +198,12 @@ fn item_ended(draft: &mut Draft<'_>, a: &Assignment, exit: Exit) {
     }
     let mut service = service.as_ref().clone();
     if exit == Exit::Unknown {
+        service = set_back(&service, draft.now, &format!("its run on {host} was cut off; it is run again"));
+        if service.setbacks >= SETBACKS_MAX {
+            return give_up(draft, service);
+        }
         service.displaced = None;
         service.status = OperatingStatus::Pending;
-        service.reason = format!("its run on {host} was cut off; it is run again");
         draft.put(service);
         return;
     }
@@ -138,6 +217,8 @@ fn item_ended(draft: &mut Draft<'_>, a: &Assignment, exit: Exit) {
     }
     service.exit = Some(exit);
     service.outputs = a.observed.as_ref().map(|o| o.outputs.clone()).unwrap_or_default();
+    // What its agent says about it, for instance which results are missing.
+    service.reason = a.observed.as_ref().map(|o| o.message.clone()).unwrap_or_default();
     service.completed_at = Some(draft.now);
     let to = if exit == Exit::Code(0) { OperatingStatus::Completed } else { OperatingStatus::Failed };
     draft.event(
@@ -192,7 +273,7 @@ fn update_service(draft: &mut Draft<'_>, service: &Arc<Service>) {
         let waits = all.iter().any(|a| draft.model.hosts.get(&a.host).is_some_and(|h| h.state != HostState::Lost));
         if !waits {
             next.state = ServiceState::Terminated;
-            if next.exit.is_none() {
+            if next.exit.is_none() && next.status != OperatingStatus::Failed {
                 next.status = OperatingStatus::Stopped;
             }
         }
@@ -205,6 +286,7 @@ fn update_service(draft: &mut Draft<'_>, service: &Arc<Service>) {
         }
         if healthy {
             next.state = ServiceState::Active;
+            (next.setbacks, next.not_before) = (0, Timestamp(0));
         }
         // Measured from the first answer on; while nobody can see, nothing is measured.
         let changed = next.measured.current.is_none_or(|(up, _)| up != healthy);

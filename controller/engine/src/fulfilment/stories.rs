@@ -406,3 +406,113 @@ fn every_step_is_idempotent() {
     });
     assert_eq!(changes, Vec::<Change>::new());
 }
+
+fn stateful(exclusive: bool) -> impl FnOnce(&mut OrderSpec) {
+    move |spec| spec.workload.state = Some(chandler_protocol::workload::State { path: "data".to_owned(), exclusive })
+}
+
+/// The host falls silent for longer than the grace; the others are heard.
+fn lose(world: &mut World, lost: u8, others: &[u8]) {
+    world.model.pulses.insert(host(lost), Pulse { connected: false, ..world.model.pulse(host(lost)) });
+    for _ in 0..13 {
+        world.now.0 += 1_000_000;
+        for n in others {
+            world.hear(*n);
+        }
+    }
+    world.step(|draft| assurance::watch(draft, Patience::default()));
+    world.step(relocation::place_waiting);
+}
+
+#[test]
+fn state_is_never_removed_because_a_host_was_silent() {
+    let mut world = World::of(2);
+    world.order("notes", Action::Add, stateful(false));
+    world.admit();
+    world.agents(&[]);
+    lose(&mut world, 1, &[2]);
+    world.agents(&[]);
+    assert_eq!(world.places("notes"), [2]);
+    let old = world.model.assignments_of_host(host(1)).next().unwrap().clone();
+    assert_eq!(old.target, Target::Stopped, "kept, not wiped");
+
+    world.hear(1);
+    world.agents(&[]);
+    assert_eq!(world.model.reserved[&host(1)], crate::fleet::Capacity::default(), "only its files are kept");
+    lose(&mut world, 2, &[1]);
+    world.agents(&[]);
+    assert_eq!(world.places("notes"), [1]);
+    let again = world.model.assignments_of_host(host(1)).next().unwrap();
+    assert_eq!(again.id, old.id, "it goes on where its state is");
+
+    world.hear(2);
+    world.order("notes", Action::Delete, |_| {});
+    world.admit();
+    world.agents(&[]);
+    assert!(world.model.assignments.is_empty(), "a delete removes every copy");
+}
+
+#[test]
+fn exclusive_state_gets_no_second_writer_on_silence_alone() {
+    let mut world = World::of(2);
+    world.order("notes", Action::Add, stateful(true));
+    world.admit();
+    world.agents(&[]);
+    lose(&mut world, 1, &[2]);
+    assert_eq!(world.places("notes"), [1]);
+    world.step(|draft| {
+        let known = draft.model.hosts[&host(1)].clone();
+        assurance::host_to(draft, &known, HostState::Revoked, "sold");
+        relocation::displace(draft, host(1), Trigger::HostRevoked, "sold");
+        relocation::place_waiting(draft);
+    });
+    assert_eq!(world.places("notes"), [2], "an operator has said that the host is gone");
+}
+
+#[test]
+fn the_only_host_takes_its_service_again_when_it_is_back() {
+    let mut world = World::of(1);
+    world.order("notes", Action::Add, |_| {});
+    world.admit();
+    world.agents(&[]);
+    lose(&mut world, 1, &[]);
+    assert_eq!(world.places("notes"), [0; 0]);
+    world.hear(1);
+    for _ in 0..2 {
+        world.agents(&[]);
+    }
+    assert_eq!(world.service("notes").status, OperatingStatus::Running);
+}
+
+#[test]
+fn software_that_runs_nowhere_is_given_up_and_not_sent_round_for_ever() {
+    let mut world = World::of(2);
+    let order = world.order("notes", Action::Add, |_| {});
+    world.admit();
+    for _ in 0..50 {
+        world.now.0 += 60_000_000;
+        world.agents(&[1, 2]);
+    }
+    assert_eq!(world.state(order), OrderState::Failed);
+    assert!(
+        world.model.orders[&order].reason.contains("given up after 8 tries"),
+        "{}",
+        world.model.orders[&order].reason
+    );
+    assert!(world.model.assignments.is_empty());
+    let failures: usize = world.model.hosts.values().map(|h| h.failures.len()).sum();
+    assert_eq!(failures, 8);
+}
+
+#[test]
+fn a_host_that_has_seen_later_epochs_is_overtaken() {
+    let mut world = World::of(1);
+    world.order("notes", Action::Add, |_| {});
+    world.admit();
+    let a = world.model.assignments.values().next().unwrap().clone();
+    let later = [seen(a.id, 41, Phase::Running)];
+    world.step(|draft| observe(draft, a.host, &later));
+    assert_eq!(world.model.assignments[&a.id].epoch, 42);
+    world.agents(&[]);
+    assert_eq!(world.service("notes").status, OperatingStatus::Running);
+}

@@ -1,0 +1,232 @@
+//! Who an agent is, over time: certificates are renewed, revoked, and never good in two places.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use chandler_api::client::all;
+use chandler_api::event::EventQuery;
+use chandler_api::host::HostState;
+use chandler_api::order::OrderState;
+use chandler_harness::process::{Daemon, Launch};
+use chandler_harness::wait::{eventually, eventually_ok};
+use chandler_tests::fleet::{AgentOptions, ControllerOptions, Fleet, PATIENCE, order, order_completed, program};
+use chandler_tests::{http, orders};
+
+use crate::ground::{birth, cellar, notes};
+use crate::outsider::{self, Outsider};
+
+/// How long certificates are good for where they are renewed all the time.
+const LIFE: Duration = Duration::from_secs(6);
+/// How long renewing is watched: the first certificate is over three times by then.
+const WATCHED: Duration = Duration::from_secs(20);
+/// Within this time a revoked host must have no connection any more.
+const AT_ONCE: Duration = Duration::from_secs(5);
+/// Times that computers race for a join string, and computers in each race.
+const RACES: usize = 4;
+const RACERS: usize = 3;
+
+/// What a daemon has said on standard error.
+fn said(daemon: &Daemon) -> Result<String> {
+    Ok(std::fs::read_to_string(daemon.stderr())?)
+}
+
+async fn says(daemon: &Daemon, word: &str, within: Duration) -> Result<()> {
+    let what = format!("an agent to say {word}");
+    let heard = eventually_ok(&what, within, || async {
+        let all = said(daemon)?;
+        ensure!(all.contains(word), "it says {all}");
+        anyhow::Ok(())
+    });
+    Ok(heard.await?)
+}
+
+/// An agent as somebody starts it by hand, with no proxy in between.
+fn by_hand(fleet: &Fleet, name: &str) -> Result<Launch> {
+    let dir = fleet.dir().join(name);
+    Ok(Launch::new(program("chandler-agent")?, name, &dir)
+        .args(["run", "--data-dir"])
+        .arg(dir.join("data"))
+        .args(["--name", name, "--offer-cpu", "1000", "--offer-memory", "1 GiB"]))
+}
+
+/// Certificates of a few seconds follow each other; the software, the host's state and transfers do not notice. One that
+/// is over opens nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_renewed_and_nobody_notices() -> Result<()> {
+    let life = format!("{} s", LIFE.as_secs());
+    let args = vec!["--certificate-life".to_owned(), life];
+    let mut fleet = Fleet::with(ControllerOptions { args, ..ControllerOptions::default() }).await?;
+    let acme = cellar(&mut fleet, 1, &AgentOptions::default()).await?;
+    let (service, process) = notes(&fleet, &orders::notes("acme", "notes", "")?).await?;
+    let born = birth(process)?;
+    let records = fleet.agent_named("cellar-1")?.dir.join("data/records");
+    let first = Outsider::with_identity_of(&records, fleet.dir())?;
+    let (begin, mut seen) = (Instant::now(), BTreeSet::new());
+    eventually("the watch to be over", WATCHED + PATIENCE, || {
+        // While a record is being replaced there is nothing to be read.
+        if let Ok(now) = outsider::identity(&records) {
+            seen.insert(now.certificate);
+        }
+        std::future::ready((begin.elapsed() > WATCHED).then_some(()))
+    })
+    .await?;
+    // Each at half of its life, of which a second or two are lost: certificates are dated in whole seconds.
+    let most = usize::try_from(begin.elapsed().as_secs() / (LIFE.as_secs() / 3))? + 2;
+    ensure!((4..=most).contains(&seen.len()), "{} certificates in {:?}", seen.len(), begin.elapsed());
+
+    ensure!(process.is_alive() && birth(process)? == born, "the software was touched");
+    ensure!(http::get(&Fleet::url(&service)?).await?.status == 200);
+    let host = fleet.client.host("cellar-1").await?;
+    ensure!(host.state == HostState::Active, "{host:?}");
+    let query = EventQuery { subject: Some(host.id.to_string()), ..EventQuery::default() };
+    let events = fleet.client.events(&query).await?.items;
+    let states: Vec<_> = events.iter().map(|e| e.to.as_str()).collect();
+    ensure!(states == ["registered", "active"], "{events:#?}");
+    let texts = [("one", "a b c\n"), ("two", "d\n")];
+    let task = order(&acme, &orders::word_count(&acme, "count", &texts, "").await?).await?;
+    ensure!(task.state == OrderState::Completed, "{task:#?}");
+
+    let refusal = first.refusal(fleet.quic).await?;
+    ensure!(refusal.to_lowercase().contains("expired"), "an old certificate is refused with {refusal:?}");
+    Ok(())
+}
+
+/// A revoked host is cut off at once and finds no way back; what ran there runs elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_host_is_cut_off_and_its_work_goes_elsewhere() -> Result<()> {
+    let mut fleet = Fleet::start().await?;
+    cellar(&mut fleet, 2, &AgentOptions::default()).await?;
+    let (service, _) = notes(&fleet, &orders::notes("acme", "notes", "")?).await?;
+    let here = service.placements.first().context("it has a place")?.host.clone();
+    let outsider = Outsider::with_identity_of(&fleet.agent_named(&here)?.dir.join("data/records"), fleet.dir())?;
+
+    let before = Instant::now();
+    let revoked = fleet.client.host_revoke(&here).await?;
+    ensure!(revoked.state == HostState::Revoked, "{revoked:?}");
+    let agent = fleet.agent_named(&here)?;
+    says(&agent.daemon, "revoked", AT_ONCE).await?;
+    ensure!(before.elapsed() < AT_ONCE, "it took {:?}", before.elapsed());
+    says(&agent.daemon, "E0203", PATIENCE).await?;
+    let dir = agent.dir.join("data");
+    let shown = eventually_ok("the agent to show why it has no controller", PATIENCE, || async {
+        let status = Command::new(program("chandler-agent")?).args(["status", "--data-dir"]).arg(&dir).output()?;
+        let text = String::from_utf8_lossy(&status.stdout);
+        ensure!(status.status.code() == Some(3) && text.contains("E0203"), "{text}");
+        anyhow::Ok(())
+    });
+    shown.await?;
+
+    let moved = fleet.running_where("notes", |s| s.placements.iter().any(|p| p.host != here)).await?;
+    ensure!(moved.id == service.id && moved.placements.iter().all(|p| p.host != here), "{moved:#?}");
+    let step = moved.replacements.last().context("its change of place is kept")?;
+    ensure!(step.from == here && step.reason.contains("revoked"), "{step:?}");
+    ensure!(http::body_of(&Fleet::url(&moved)?, PATIENCE).await?.starts_with("notes on "));
+
+    // Neither listener knows that key any more, also not after a restart of either side.
+    ensure!(outsider.refusal(fleet.quic).await?.contains("E0203"));
+    fleet.kill_controller()?;
+    fleet.restart_controller().await?;
+    ensure!(outsider.refusal(fleet.quic).await?.contains("E0203"));
+    let agent = fleet.agent_named(&here)?;
+    agent.kill()?;
+    agent.restart()?;
+    says(&agent.daemon, "E0203", PATIENCE).await?;
+    ensure!(fleet.client.host(&here).await?.state == HostState::Revoked);
+    Ok(())
+}
+
+/// Of computers that come with the same join string at the same time, one is admitted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_string_is_used_up_by_the_first() -> Result<()> {
+    let mut fleet = Fleet::start().await?;
+    cellar(&mut fleet, 0, &AgentOptions::default()).await?;
+    for race in 0..RACES {
+        let join = fleet.join_string("cellar").await?;
+        let names = (0..RACERS).map(|racer| format!("racer-{race}-{racer}"));
+        let launches = names.map(|name| Ok(by_hand(&fleet, &name)?.env("CHANDLER_JOIN", &join)));
+        let launches = launches.collect::<Result<Vec<_>>>()?;
+        let mut agents = launches.iter().map(Launch::spawn).collect::<Result<Vec<_>, _>>()?;
+        let mut admitted = 0;
+        for agent in &mut agents {
+            // The line, or an end without it, whichever comes first.
+            if agent.wait_for_line("ready ", PATIENCE).await.is_ok() {
+                admitted += 1;
+                continue;
+            }
+            let ended = agent.wait_for_end(PATIENCE).await?;
+            ensure!(ended.code() == Some(4), "{ended}: {}", agent.tail());
+            ensure!(said(agent)?.contains("E0201"), "{}", agent.tail());
+        }
+        ensure!(admitted == 1, "{admitted} of {RACERS} were admitted");
+        let hosts = all(|page| fleet.client.hosts(page)).await?;
+        ensure!(hosts.len() == race + 1, "{hosts:#?}");
+    }
+    Ok(())
+}
+
+/// The copy of a disk is refused while the original is there; the original goes on, and its host says what happened.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copied_disk_is_refused() -> Result<()> {
+    let mut fleet = Fleet::start().await?;
+    let acme = cellar(&mut fleet, 1, &AgentOptions::default()).await?;
+    fleet.publish_notes().await?;
+    let copy = by_hand(&fleet, "copy")?;
+    let to = fleet.dir().join("copy");
+    std::fs::create_dir_all(&to)?;
+    let from = fleet.agent_named("cellar-1")?.dir.join("data");
+    let copied = Command::new("cp").arg("-a").arg(&from).arg(to.join("data")).status()?;
+    ensure!(copied.success(), "{copied}");
+    let copy = copy.spawn()?;
+    says(&copy, "E0205", PATIENCE).await?;
+    let host = fleet.client.host("cellar-1").await?;
+    ensure!(host.state == HostState::Active && host.note.contains("a disk was copied"), "{host:?}");
+    ensure!(!said(&copy)?.contains("ready "), "{}", copy.tail());
+
+    let original = fleet.agent_named("cellar-1")?;
+    ensure!(original.daemon.is_running() && !said(&original.daemon)?.contains("E0205"), "{}", original.daemon.tail());
+    let service = order_completed(&acme, &orders::notes("acme", "notes", "")?).await?;
+    let page = http::body_of(&Fleet::url(&service)?, PATIENCE).await?;
+    ensure!(page.starts_with("notes on "), "{page}");
+    let work = |dir: &Path| std::fs::read_dir(dir.join("work")).map_or(0, Iterator::count);
+    ensure!((work(&from), work(&to.join("data"))) == (1, 0), "the copy was told to run something");
+    let query = EventQuery { subject: Some(host.id.to_string()), ..EventQuery::default() };
+    let events = fleet.client.events(&query).await?.items;
+    let told = events.iter().filter(|e| e.reason.contains("a disk was copied")).count();
+    ensure!(told == 1, "it is told once: {events:#?}");
+    ensure!(fleet.client.host("cellar-1").await?.state == HostState::Active);
+
+    // The original, started anew after a crash, is itself and nobody's copy.
+    drop(copy);
+    let original = fleet.agent_named("cellar-1")?;
+    original.kill()?;
+    original.restart()?;
+    original.daemon.wait_for_line("ready ", PATIENCE).await?;
+    fleet.running_where("notes", |s| s.id == service.id && s.placements.iter().all(|p| p.starts == 1)).await?;
+    Ok(())
+}
+
+/// A host gets the content of its own work, and nobody else's; nor may it answer for another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_gets_and_gives_nothing_for_another() -> Result<()> {
+    let mut fleet = Fleet::start().await?;
+    cellar(&mut fleet, 2, &AgentOptions::default()).await?;
+    let artifact = fleet.publish_notes().await?;
+    let service = fleet.order_completed(&orders::notes("acme", "notes", "")?).await?;
+    let place = service.placements.first().context("it has a place")?;
+    let other = if place.host == "cellar-1" { "cellar-2" } else { "cellar-1" };
+    for (name, may) in [(place.host.as_str(), true), (other, false)] {
+        let records = fleet.agent_named(name)?.dir.join("data/records");
+        let host = Outsider::with_identity_of(&records, fleet.dir())?;
+        let fetched = host.manifest(fleet.quic, artifact.digest).await?;
+        ensure!(fetched == if may { Ok(()) } else { Err("E0121".to_owned()) }, "{name} fetched: {fetched:?}");
+        let put = host.put_output(fleet.quic, place.assignment, place.epoch, "result", b"forged").await?;
+        ensure!(put == if may { Ok(()) } else { Err("E0121".to_owned()) }, "{name} put: {put:?}");
+        let escape = host.put_output(fleet.quic, place.assignment, place.epoch, "../result", b"forged").await?;
+        ensure!(escape == Err("E0121".to_owned()), "{name} put outside: {escape:?}");
+    }
+    ensure!(fleet.client.service("notes").await?.outputs.is_empty());
+    Ok(())
+}
