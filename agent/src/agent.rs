@@ -134,6 +134,8 @@ pub(crate) struct Shared {
     cores: AtomicU32,
     generation: AtomicU64,
     orders: Mutex<Orders>,
+    /// Told when the disk did not take a desired state.
+    unsaved: Notify,
     supervisors: Mutex<JoinSet<()>>,
     /// The artifact that each running instance was started from.
     in_use: Mutex<BTreeMap<AssignmentId, Digest>>,
@@ -143,6 +145,8 @@ pub(crate) struct Shared {
 #[derive(Default)]
 struct Orders {
     accepted: Accepted,
+    /// The newest desired state, as long as the disk does not take it.
+    unsaved: Option<DesiredState>,
     told: BTreeMap<AssignmentId, watch::Sender<Assignment>>,
 }
 
@@ -176,21 +180,44 @@ impl Shared {
         self.generation.load(Ordering::Relaxed)
     }
 
-    /// Takes a desired state: on disk first, then acted upon. When the disk fails nothing is acted upon.
-    pub(crate) fn accept(self: &Arc<Self>, desired: &DesiredState) {
+    /// Takes a desired state: on disk first, then acted upon. When the disk fails nothing is acted upon, and it is tried
+    /// again until a newer one takes its place.
+    pub(crate) fn accept(self: &Arc<Self>, desired: DesiredState) {
         let mut orders = lock(&self.orders);
-        let is_wiped = |id| self.board.get(id).is_some_and(|o| o.phase == chandler_protocol::state::Phase::Wiped);
-        let Some((next, stale)) = reconcile::merge(&orders.accepted, desired, is_wiped) else { return };
-        for s in stale {
-            tracing::warn!(assignment = %s.assignment, ordered = s.ordered, seen = s.seen, "an order with an old epoch is refused");
-        }
-        if let Err(error) = disk::save(self.world.disk.as_ref(), ACCEPTED, &next) {
-            tracing::error!(%error, "the desired state cannot be kept, so it is not acted upon");
-            self.change_link(|l| l.disk_error = Some(error.to_string()));
+        if orders.unsaved.as_ref().is_some_and(|waiting| waiting.generation > desired.generation) {
             return;
         }
-        self.change_link(|l| l.disk_error = None);
-        self.publish(&mut orders, next);
+        let is_wiped = |id| self.board.get(id).is_some_and(|o| o.phase == chandler_protocol::state::Phase::Wiped);
+        let Some(merged) = reconcile::merge(&orders.accepted, &desired, is_wiped) else { return };
+        if let Err(error) = disk::save(self.world.disk.as_ref(), ACCEPTED, &merged.next) {
+            let why = error.to_string();
+            if self.link().disk_error.as_ref() != Some(&why) {
+                tracing::error!(%error, "the desired state cannot be kept, so it is not acted upon yet");
+            }
+            self.change_link(|l| l.disk_error = Some(why));
+            orders.unsaved = Some(desired);
+            self.unsaved.notify_one();
+            return;
+        }
+        orders.unsaved = None;
+        for s in &merged.stale {
+            tracing::warn!(assignment = %s.assignment, ordered = s.ordered, seen = s.seen, "an order with an old epoch is refused");
+        }
+        let refused = refusal(&merged.refused);
+        if let Some(why) = &refused {
+            tracing::error!("{why}");
+        }
+        self.change_link(|l| (l.disk_error, l.refused) = (None, refused));
+        self.publish(&mut orders, merged.next);
+    }
+
+    /// Takes the desired state that the disk did not take, if there still is one.
+    fn accept_again(self: &Arc<Self>) {
+        // Not while it is taken: the lock is let go of first.
+        let waiting = lock(&self.orders).unsaved.clone();
+        if let Some(desired) = waiting {
+            self.accept(desired);
+        }
     }
 
     /// Tells every supervisor what it is to do, and starts those that are missing.
@@ -253,6 +280,16 @@ impl Shared {
     }
 }
 
+/// Which assignments there is no room for, for people.
+fn refusal(refused: &[AssignmentId]) -> Option<String> {
+    let first = refused.first()?;
+    Some(format!(
+        "{} assignments, {first} and on, have no room beside {} others",
+        refused.len(),
+        reconcile::ASSIGNMENTS_MAX
+    ))
+}
+
 /// Ends everything when the agent ends: software goes on, its supervision here does not.
 struct Ending(Arc<Shared>);
 
@@ -283,6 +320,7 @@ pub async fn run(config: Config, world: World, shutdown: impl Future<Output = ()
     }
     let mut parts = JoinSet::new();
     parts.spawn(name("link", crate::link::control::keep_connected(shared.clone())));
+    parts.spawn(name("orders", keeping::orders(shared.clone())));
     parts.spawn(name("meter", keeping::meter(shared.clone())));
     parts.spawn(name("inventory", keeping::inventory(shared.clone())));
     parts.spawn(name("janitor", keeping::janitor(shared.clone())));
@@ -355,6 +393,7 @@ async fn begin(config: Config, world: World) -> Result<Arc<Shared>, AgentError> 
         cores: AtomicU32::new(1),
         generation: AtomicU64::new(0),
         orders: Mutex::default(),
+        unsaved: Notify::new(),
         supervisors: Mutex::default(),
         in_use: Mutex::default(),
         config,

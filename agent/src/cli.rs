@@ -96,10 +96,13 @@ enum Output {
 pub fn main_with(args: impl IntoIterator<Item = OsString>, shim: Vec<OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     // The supervisor stands between an order and its program: it does not wait for anything else.
-    if let [_, word, dir] = args.as_slice()
+    if let [_, word, dir, probe @ ..] = args.as_slice()
         && word == "shim"
     {
-        return crate::shim::main(dir.as_ref());
+        return match probe.split_first() {
+            None => crate::shim::main(dir.as_ref()),
+            Some((program, arguments)) => crate::shim::probe(dir.as_ref(), program, arguments),
+        };
     }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,

@@ -15,6 +15,7 @@ mod health;
 pub mod identity;
 pub mod join;
 pub mod link;
+mod observed;
 pub mod platform;
 pub mod reconcile;
 mod results;

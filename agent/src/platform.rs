@@ -11,7 +11,7 @@ pub use linux::cgroup::Limiter;
 pub use linux::probe::{HostProbe, Offer};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::process::{
-    ProcId, ProcessHandle, descendants, kill_marked, own_children, own_reaped_cpu, signal_group, tree_usage,
+    ProcId, ProcessHandle, descendants, kill_group, kill_marked, own_children, own_reaped_cpu, signal_group, tree_usage,
 };
 #[cfg(target_os = "linux")]
 pub(crate) use linux::storage::{free_space, sync_tree};

@@ -1,6 +1,6 @@
 //! What to do next, as a pure function of what is wanted, what is so, and the time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chandler_protocol::state::{Assignment, DesiredState, Exit, Failure, Target};
 use chandler_protocol::workload::{WorkloadKind, WorkloadSpec};
@@ -39,23 +39,32 @@ pub struct Stale {
     pub seen: u64,
 }
 
+/// What a desired state makes of what was accepted before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    /// What is accepted now.
+    pub next: Accepted,
+    /// Orders with an old epoch.
+    pub stale: Vec<Stale>,
+    /// Orders for which there is no room beside [`ASSIGNMENTS_MAX`] others.
+    pub refused: Vec<AssignmentId>,
+}
+
 /// What a desired state makes of what was accepted before: `None` when it is not newer.
 ///
 /// `is_wiped` tells which assignments are gone for good; those are forgotten once they are no longer named.
-pub fn merge(
-    accepted: &Accepted,
-    desired: &DesiredState,
-    is_wiped: impl Fn(AssignmentId) -> bool,
-) -> Option<(Accepted, Vec<Stale>)> {
+pub fn merge(accepted: &Accepted, desired: &DesiredState, is_wiped: impl Fn(AssignmentId) -> bool) -> Option<Merged> {
     if desired.generation <= accepted.generation && accepted.generation > 0 {
         return None;
     }
     let mut next = Accepted { generation: desired.generation, assignments: accepted.assignments.clone() };
-    let mut stale = Vec::new();
-    for known in next.assignments.values_mut() {
+    let (mut stale, mut refused) = (Vec::new(), Vec::new());
+    let named: BTreeSet<AssignmentId> = desired.assignments.iter().map(|order| order.id).collect();
+    next.assignments.retain(|id, known| {
         known.named = false;
-    }
-    for order in desired.assignments.iter().take(ASSIGNMENTS_MAX) {
+        named.contains(id) || !is_wiped(*id)
+    });
+    for order in &desired.assignments {
         let is_full = next.assignments.len() >= ASSIGNMENTS_MAX;
         match next.assignments.get_mut(&order.id) {
             Some(known) if order.epoch < known.assignment.epoch => {
@@ -63,14 +72,13 @@ pub fn merge(
                 stale.push(Stale { assignment: order.id, ordered: order.epoch, seen: known.assignment.epoch });
             }
             Some(known) => *known = Known { assignment: order.clone(), named: true },
-            None if is_full => {}
+            None if is_full => refused.push(order.id),
             None => {
                 next.assignments.insert(order.id, Known { assignment: order.clone(), named: true });
             }
         }
     }
-    next.assignments.retain(|id, known| known.named || !is_wiped(*id));
-    Some((next, stale))
+    Some(Merged { next, stale, refused })
 }
 
 /// What is so with one assignment.

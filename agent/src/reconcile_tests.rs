@@ -96,35 +96,49 @@ fn plans() {
 #[test]
 fn newer_replaces_older_and_absence_deletes_nothing() {
     let first = desired(1, vec![order(1, 5, Target::Running), order(2, 1, Target::Running)]);
-    let (one, stale) = merge(&Accepted::default(), &first, |_| false).unwrap();
+    let Merged { next: one, stale, .. } = merge(&Accepted::default(), &first, |_| false).unwrap();
     assert!(stale.is_empty());
     assert_eq!(merge(&one, &first, |_| false), None, "the same again changes nothing");
     assert_eq!(merge(&one, &desired(0, vec![]), |_| false), None, "an older one changes nothing");
 
     let lower = desired(2, vec![order(1, 4, Target::Wiped)]);
-    let (two, stale) = merge(&one, &lower, |_| false).unwrap();
+    let Merged { next: two, stale, .. } = merge(&one, &lower, |_| false).unwrap();
     assert_eq!(stale, [Stale { assignment: id(1), ordered: 4, seen: 5 }]);
     assert_eq!(two.assignments[&id(1)].assignment.target, Target::Running, "a lower epoch is refused");
     assert!(!two.assignments[&id(2)].named, "not named, but still there");
     assert_eq!(two.assignments[&id(2)].assignment.target, Target::Running);
 
     let same_epoch = desired(3, vec![order(1, 5, Target::Stopped)]);
-    let (three, _) = merge(&two, &same_epoch, |_| false).unwrap();
+    let three = merge(&two, &same_epoch, |_| false).unwrap().next;
     assert_eq!(three.assignments[&id(1)].assignment.target, Target::Stopped);
 
-    let (four, _) = merge(&three, &desired(4, vec![]), |w| w == id(2)).unwrap();
+    let four = merge(&three, &desired(4, vec![]), |w| w == id(2)).unwrap().next;
     assert_eq!(four.assignments.keys().collect::<Vec<_>>(), [&id(1)], "only what is wiped is forgotten");
 }
 
 #[test]
-fn a_flood_of_assignments_is_bounded() {
-    let many = (0..u32::try_from(ASSIGNMENTS_MAX).unwrap() + 10)
-        .map(|n| {
-            let mut bytes = [0; 10];
-            bytes[..4].copy_from_slice(&n.to_be_bytes());
-            Assignment { id: AssignmentId::from_random(bytes), ..order(1, 1, Target::Running) }
-        })
-        .collect();
-    let (accepted, _) = merge(&Accepted::default(), &desired(1, many), |_| false).unwrap();
-    assert_eq!(accepted.assignments.len(), ASSIGNMENTS_MAX);
+fn a_flood_of_assignments_is_bounded_and_what_has_no_room_is_named() {
+    let count = u32::try_from(ASSIGNMENTS_MAX).unwrap();
+    let numbered = |n: u32| {
+        let mut bytes = [0; 10];
+        bytes[..4].copy_from_slice(&n.to_be_bytes());
+        AssignmentId::from_random(bytes)
+    };
+    let order = |n: u32, target| Assignment { id: numbered(n), ..order(1, 1, target) };
+    let many: Vec<_> = (0..count + 10).map(|n| order(n, Target::Running)).collect();
+    let first = merge(&Accepted::default(), &desired(1, many.clone()), |_| false).unwrap();
+    assert_eq!(first.next.assignments.len(), ASSIGNMENTS_MAX);
+    assert_eq!(first.refused, (count..count + 10).map(numbered).collect::<Vec<_>>());
+
+    // What is known is heard, however many unknown ones are named before it.
+    let mut unknown_first: Vec<_> = many[ASSIGNMENTS_MAX..].to_vec();
+    unknown_first.extend((0..count).map(|n| order(n, Target::Wiped)));
+    let second = merge(&first.next, &desired(2, unknown_first), |_| false).unwrap();
+    assert_eq!(second.refused.len(), 10);
+    assert!(second.next.assignments.values().all(|k| k.assignment.target == Target::Wiped && k.named));
+
+    // What is wiped and no longer named makes room at once.
+    let third = merge(&second.next, &desired(3, many[ASSIGNMENTS_MAX..].to_vec()), |id| id < numbered(10)).unwrap();
+    assert_eq!((third.refused.len(), third.next.assignments.len()), (0, ASSIGNMENTS_MAX));
+    assert!(third.next.assignments.contains_key(&numbered(count + 9)));
 }

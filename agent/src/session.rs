@@ -16,6 +16,7 @@ use crate::agent::Shared;
 use crate::command::{LOG_MAX, Verdict};
 use crate::identity::is_for;
 use crate::link::control::Connected;
+use crate::observed;
 use crate::sync::lock;
 
 /// Frames that wait for the network; what else is to be said is made when there is room, from the newest state.
@@ -31,6 +32,11 @@ const HEARTBEAT_MIN: Micros = Micros::from_millis(100);
 const HEARTBEAT_MAX: Micros = Micros::from_secs(60);
 /// The soonest a certificate is asked for in a session: one that is too old from the start must not be asked for without end.
 const RENEW_SOONEST: Micros = Micros::from_secs(1);
+/// A controller of which nothing has arrived for this many heartbeats is gone, though nobody said so; each heartbeat is
+/// acknowledged by its transport.
+const SILENCE_BEATS: i64 = 3;
+/// The shortest silence that means so, however quick the heartbeat.
+const SILENCE_MIN: Micros = Micros::from_secs(5);
 /// How long to wait before a certificate is asked for again.
 const RENEW_AGAIN: Micros = Micros::from_secs(60);
 /// How long to wait before usage is written down and sent again after the disk failed.
@@ -62,8 +68,12 @@ pub(crate) async fn hold(shared: &Arc<Shared>, connected: Connected) -> End {
     let mut writer = std::pin::pin!(writer);
     let heartbeat = Micros(welcome.heartbeat.0.clamp(HEARTBEAT_MIN.0, HEARTBEAT_MAX.0));
     let mut outbox = Outbox::new(shared.clone(), heartbeat);
+    let mut hearing = Hearing::new(heartbeat, shared.world.clock.boot());
     let end = loop {
         let now = shared.world.clock.boot();
+        if let Some(silence) = hearing.is_silent(connection.stats().udp_rx.datagrams, now) {
+            break End::Lost(format!("nothing was heard of the controller for {silence}"));
+        }
         tokio::select! {
             biased;
             why = &mut writer => break End::Lost(why),
@@ -95,6 +105,29 @@ pub(crate) async fn hold(shared: &Arc<Shared>, connected: Connected) -> End {
     end
 }
 
+/// Whether anything still arrives, be it only acknowledgements.
+struct Hearing {
+    datagrams: u64,
+    since: Micros,
+    patience: Micros,
+}
+
+impl Hearing {
+    fn new(heartbeat: Micros, now: Micros) -> Self {
+        let patience = Micros((heartbeat.0 * SILENCE_BEATS).max(SILENCE_MIN.0));
+        Self { datagrams: 0, since: now, patience }
+    }
+
+    /// For how long nothing has arrived, when that is too long.
+    fn is_silent(&mut self, datagrams: u64, now: Micros) -> Option<Micros> {
+        if datagrams != self.datagrams {
+            (self.datagrams, self.since) = (datagrams, now);
+        }
+        let silence = Micros(now.0 - self.since.0);
+        (silence > self.patience).then_some(silence)
+    }
+}
+
 fn until(at: Micros, now: Micros) -> impl Future<Output = ()> {
     tokio::time::sleep(Micros((at.0 - now.0).max(0)).to_std())
 }
@@ -104,7 +137,7 @@ async fn handle(shared: &Arc<Shared>, outbox: &mut Outbox, message: ControllerMe
     match message {
         ControllerMessage::Welcome(_) => {}
         ControllerMessage::Refused(refusal) => return Some(End::Refused(refusal)),
-        ControllerMessage::Desired(desired) => shared.accept(&desired),
+        ControllerMessage::Desired(desired) => shared.accept(desired),
         ControllerMessage::TelemetryAcknowledged(sequence) => lock(&shared.telemetry).acknowledge(sequence),
         ControllerMessage::UsageAcknowledged(sequence) => lock(&shared.journal).acknowledge(sequence),
         ControllerMessage::Command(command) => {
@@ -274,7 +307,8 @@ impl Outbox {
                 let count = i64::try_from(assignments.len()).unwrap_or(i64::MAX);
                 let gap = OBSERVED_GAP_EACH.0.saturating_mul(count).saturating_add(OBSERVED_GAP.0);
                 self.observed = Some((version, Micros(now.0 + gap)));
-                Some(AgentMessage::Observed(ObservedState { generation: self.shared.generation(), assignments }))
+                let state = ObservedState { generation: self.shared.generation(), assignments };
+                Some(AgentMessage::Observed(observed::fit(state)))
             }
             Item::Usage => {
                 let taken = lock(&self.shared.journal).take_after(self.usage, now, self.shared.world.disk.as_ref());

@@ -3,6 +3,7 @@
 //! It outlives the agent. It starts the program, keeps its logs bounded, waits, ends what the program left behind,
 //! and writes down how it ended. One thread, no runtime: it costs little beside the program it looks after.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -55,6 +56,27 @@ pub(crate) fn main(dir: &Path) -> ExitCode {
     }
 }
 
+/// Becomes a health check of the workload of `dir`, under the workload's own limits.
+pub(crate) fn probe(dir: &Path, program: &OsStr, arguments: &[OsString]) -> ExitCode {
+    let Some(order) = record::read::<Order>(&dir.join(record::ORDER)) else { return ExitCode::FAILURE };
+    if enter(&order.groups).is_ok() {
+        // Comes back only when it did not work, which is a failed try like any other.
+        let _ = Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .envs(order.environment)
+            .current_dir(order.directory)
+            .exec();
+    }
+    ExitCode::FAILURE
+}
+
+/// Puts this process into control groups.
+fn enter(groups: &[String]) -> std::io::Result<()> {
+    let me = std::process::id().to_string();
+    groups.iter().try_for_each(|group| std::fs::write(Path::new(group).join("cgroup.procs"), &me))
+}
+
 struct Running {
     /// Held as long as this supervisor lives: at most one runs an assignment.
     _lock: File,
@@ -77,11 +99,7 @@ fn begin(dir: &Path) -> Result<Running, Report> {
     let lock = record::lock(dir).map_err(|e| Report::Again(format!("it is running already: {e}")))?;
     // Not the leader of a group yet, so this works but when started by hand; then the session is already its own.
     let _ = rustix::process::setsid();
-    for group in &order.groups {
-        let path = Path::new(group).join("cgroup.procs");
-        std::fs::write(&path, std::process::id().to_string())
-            .map_err(|e| failed("cannot enter its control group", &e))?;
-    }
+    enter(&order.groups).map_err(|e| failed("cannot enter its control group", &e))?;
     let me = rustix::process::getpid();
     rustix::process::set_child_subreaper(Some(me)).map_err(|e| failed("cannot adopt orphans", &e))?;
     let log = Path::new(&order.log);
@@ -221,6 +239,7 @@ fn exit_of(status: WaitStatus) -> Exit {
 }
 
 /// Kills and reaps everything that the program left behind, in its group or not. Gives the processor time of all.
+/// What outlasts that is found by the agent, which looks for survivors at every end and says so.
 fn end_everything() -> Option<chandler_protocol::Micros> {
     for _ in 0..END_ROUNDS {
         while matches!(rustix::process::wait(WaitOptions::NOHANG), Ok(Some(_))) {}

@@ -33,6 +33,9 @@ pub struct LinkState {
     pub problem: Option<String>,
     /// Why the disk takes no new orders.
     pub disk_error: Option<String>,
+    /// Why orders are refused that the disk would take.
+    #[serde(default)]
+    pub refused: Option<String>,
 }
 
 impl LinkState {

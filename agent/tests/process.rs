@@ -256,7 +256,6 @@ async fn health_is_asked_by_tcp_http_and_program() {
     assert!(!driver.check(id(1), &http("/bad")).await);
     assert!(!driver.check(id(1), &http("/ok HTTP/1.1\r\nX: y")).await);
     assert!(!driver.check(id(1), &Probe::Tcp { port: "other".into() }).await);
-    let exec = |text: &str| Probe::Exec { command: vec![SHELL.into(), "-c".into(), text.into()] };
     assert!(driver.check(id(1), &exec("test {port.p} -gt 0 && test -d {work}")).await);
     assert!(!driver.check(id(1), &exec("exit 1")).await);
     let hanging = tokio::time::timeout(
@@ -269,6 +268,120 @@ async fn health_is_asked_by_tcp_http_and_program() {
     assert!(!is_alive(pid.trim()), "a check that took too long goes on");
     driver.signal(id(1), Signal::Kill);
     ended(&driver, 1).await;
+}
+
+fn exec(text: &str) -> Probe {
+    Probe::Exec { command: vec![SHELL.into(), "-c".into(), text.into()] }
+}
+
+/// The pid that a program wrote into a file of its working directory.
+fn written(dir: &Path, id: AssignmentId, name: &str) -> String {
+    fs::read_to_string(Layout::new(dir).work(id).join(name)).unwrap().trim().to_owned()
+}
+
+#[tokio::test]
+async fn a_health_check_takes_its_children_along_whether_it_ends_or_hangs() {
+    let dir = tempfile::tempdir().unwrap();
+    let driver = driver(dir.path(), Limiter::default());
+    driver.start(&script(1, "exec sleep 60")).await.unwrap();
+    assert!(driver.check(id(1), &exec("sleep 60 & echo $! > {work}/child")).await);
+    let child = written(dir.path(), id(1), "child");
+    eventually("the end of what a good try left", async || !is_alive(&child)).await;
+    let probe = exec("sleep 60 & echo $! > {work}/other.new; mv {work}/other.new {work}/other; wait");
+    let mut hanging = driver.check(id(1), &probe);
+    let other = Layout::new(dir.path()).work(id(1)).join("other");
+    tokio::select! {
+        biased;
+        result = &mut hanging => panic!("it did not hang: {result:?}"),
+        () = eventually("its child", async || other.exists()) => {}
+    }
+    let other = written(dir.path(), id(1), "other");
+    assert!(is_alive(&other));
+    drop(hanging);
+    eventually("the end of what a hanging try left", async || !is_alive(&other)).await;
+    driver.signal(id(1), Signal::Kill);
+    ended(&driver, 1).await;
+    assert!(!driver.check(id(1), &exec("touch {work}/late")).await, "it is asked although it has ended");
+    assert!(!Layout::new(dir.path()).work(id(1)).join("late").exists());
+}
+
+/// A health check that leaves a process outside of its group, which writes down its pid as `escaped`.
+const ESCAPE: &str =
+    "setsid sh -c 'echo $$ > {work}/escaped.new; mv {work}/escaped.new {work}/escaped; exec sleep 60' &
+    while ! test -e {work}/escaped; do sleep 0.01; done";
+
+#[tokio::test]
+async fn what_escaped_from_a_health_check_is_ended_with_the_workload_by_whichever_agent_sees_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = driver(dir.path(), Limiter::default());
+    for n in [1, 2] {
+        first.start(&script(n, "echo $$; exec sleep 60")).await.unwrap();
+        assert!(first.check(id(n), &exec(ESCAPE)).await);
+    }
+    let escaped = [1, 2].map(|n| written(dir.path(), id(n), "escaped"));
+    assert!(escaped.iter().all(|pid| is_alive(pid)));
+    first.signal(id(1), Signal::Kill);
+    assert_eq!(ended(&first, 1).await.exit, Exit::Signal(9), "its end is known, and still there is something left");
+    eventually("the end of what escaped", async || !is_alive(&escaped[0])).await;
+    assert!(is_alive(&escaped[1]), "another workload's process was ended");
+
+    eventually("its output", async || !stdout(&first, 2).await.is_empty()).await;
+    let program = stdout(&first, 2).await.trim().parse().unwrap();
+    drop(first);
+    let program = rustix::process::Pid::from_raw(program).unwrap();
+    rustix::process::kill_process(program, rustix::process::Signal::KILL).unwrap();
+    let second = driver(dir.path(), Limiter::default());
+    eventually("its end", async || matches!(second.adopt(id(2)).await, Found::Ended(e) if e.exit == Exit::Signal(9)))
+        .await;
+    eventually("the end of what escaped", async || !is_alive(&escaped[1])).await;
+}
+
+/// An id that no test that runs at the same time has: control groups are named after it.
+fn own_id(n: u8) -> AssignmentId {
+    let mut bytes = [n; 10];
+    bytes[..4].copy_from_slice(&std::process::id().to_be_bytes());
+    AssignmentId::from_random(bytes)
+}
+
+#[tokio::test]
+async fn a_health_check_is_under_the_limits_of_its_workload_and_cannot_outlive_them() {
+    let limiter = Limiter::detect();
+    if !limiter.report().limits_pids {
+        return;
+    }
+    let (dir, id) = (tempfile::tempdir().unwrap(), own_id(2));
+    let driver = driver(dir.path(), limiter);
+    let mut limited = spec(&["/bin/sleep", "60"]);
+    limited.limits = Limits { pids: Some(20), ..Limits::default() };
+    driver.start(&Launch { assignment: id, ..launch(0, limited) }).await.unwrap();
+    assert!(
+        driver.check(id, &exec("cat /proc/self/cgroup > {work}/groups; pwd > {work}/place; test -n \"$PATH\"")).await
+    );
+    assert!(!driver.check(id, &exec("exit 1")).await);
+    let groups = written(dir.path(), id, "groups");
+    assert!(groups.lines().any(|l| l.ends_with(&id.to_string())), "it is in other groups: {groups}");
+    assert_eq!(Path::new(&written(dir.path(), id, "place")), Layout::new(dir.path()).work(id));
+    // Without its environment it carries no mark any more; the group still has it.
+    assert!(driver.check(id, &exec(&ESCAPE.replace("setsid sh", "env -i /usr/bin/setsid /bin/sh"))).await);
+    let escaped = written(dir.path(), id, "escaped");
+    assert!(is_alive(&escaped));
+    driver.signal(id, Signal::Kill);
+    tokio::time::timeout(Duration::from_secs(20), driver.wait(id)).await.expect("it did not end");
+    eventually("the end of what escaped", async || !is_alive(&escaped)).await;
+}
+
+#[tokio::test]
+async fn what_nobody_may_write_to_is_wiped_and_started_over_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let driver = driver(dir.path(), Limiter::default());
+    let closed = launch(1, spec(&[SHELL, "-c", "cd {work}; mkdir -p a/b; touch a/b/c; chmod 500 a/b; chmod 0 a"]));
+    let closed = Launch { fresh: true, ..closed };
+    for _ in 0..2 {
+        driver.start(&closed).await.unwrap();
+        assert_eq!(ended(&driver, 1).await.exit, Exit::Code(0), "{}", stdout(&driver, 1).await);
+    }
+    driver.wipe(id(1)).await.unwrap();
+    assert!(!Layout::new(dir.path()).assignment(id(1)).exists());
 }
 
 #[tokio::test]
@@ -311,11 +424,13 @@ async fn limits_are_enforced_where_the_computer_can() {
     let mut hungry = spec(&[SHELL, "-c", "head -c 200000000 /dev/zero | tail -c 150000000 > /dev/null; echo $?"]);
     hungry.limits =
         Limits { memory: Some(Bytes(32 << 20)), cpu: Some(chandler_protocol::MilliCpu(500)), pids: Some(20) };
-    let started = driver.start(&launch(1, hungry)).await.unwrap();
+    let id = own_id(1);
+    let started = driver.start(&Launch { assignment: id, ..launch(1, hungry) }).await.unwrap();
     assert_eq!(started.note.is_empty(), report.note.is_empty(), "{} {}", started.note, report.note);
-    let end = ended(&driver, 1).await;
+    let end = tokio::time::timeout(Duration::from_secs(20), driver.wait(id)).await.expect("it did not end");
     if report.limits_memory {
-        assert_ne!(stdout(&driver, 1).await, "0\n", "150 MB fitted into 32 MiB");
+        let said = driver.read_log(id, LogStream::Stdout, Some(0), 1 << 10).await.unwrap();
+        assert_ne!(said.bytes, b"0\n", "150 MB fitted into 32 MiB");
     }
     assert!(end.cpu.is_some_and(|cpu| cpu > Micros::ZERO), "its processor time is not known");
 }

@@ -126,7 +126,7 @@ fn settings(flags: Serve) -> Result<Config, ConfigError> {
 }
 
 fn run(config: Config) -> Result<(), ServeError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
     let runtime = runtime.map_err(|source| ServeError::DataDir { path: "the machine".to_owned(), source })?;
     runtime.block_on(serve(config, World::real(), announce, stopped()))
 }

@@ -126,7 +126,16 @@ impl Core {
     /// # Errors
     /// The store does not take it.
     pub async fn make_operator_token(&self) -> Result<String, ServeError> {
-        let secret = secret(self.api.writer.random().as_ref());
+        let secret = new_secret(self.api.writer.random().as_ref());
+        self.keep_operator_token(&secret).await?;
+        Ok(secret)
+    }
+
+    /// Lets the holder of this secret be an operator.
+    ///
+    /// # Errors
+    /// The store does not take it.
+    pub async fn keep_operator_token(&self, secret: &str) -> Result<(), ServeError> {
         let secret_hash = *blake3::hash(secret.as_bytes()).as_bytes();
         let made = self.api.writer.transact("controller", move |draft| {
             let id = TokenId::from_random(draft.id());
@@ -134,8 +143,7 @@ impl Core {
             draft.put(Token { id, secret_hash, role: Role::Operator, party: None });
             Ok::<_, ()>(())
         });
-        made.await.map_err(store_error)?;
-        Ok(secret)
+        made.await.map_err(store_error)
     }
 
     /// Serves agents and runs the tasks until `shutdown` is done.
@@ -174,7 +182,7 @@ fn store_error<E>(refused: crate::store::Refused<E>) -> ServeError {
 }
 
 /// A new secret: 160 random bits.
-pub(crate) fn secret(random: &dyn Random) -> String {
+pub(crate) fn new_secret(random: &dyn Random) -> String {
     let (a, b) = (id_bytes(random), id_bytes(random));
     format!("chdl_{}", data_encoding::BASE32_NOPAD.encode(&[a, b].concat()).to_ascii_lowercase())
 }
@@ -214,8 +222,14 @@ pub async fn serve(
     })
     .await?;
     if core.api.writer.snapshot().tokens.is_empty() {
-        let secret = core.make_operator_token().await?;
-        files::write_secret(&dir.join("admin.token"), format!("{secret}\n").as_bytes()).map_err(in_dir)?;
+        // The file first: a crash between the two must not leave a controller that nobody can sign in to.
+        let file = dir.join("admin.token");
+        let secret = match std::fs::read_to_string(&file) {
+            Ok(secret) => secret.trim().to_owned(),
+            Err(_) => new_secret(core.api.writer.random().as_ref()),
+        };
+        files::write_secret(&file, format!("{secret}\n").as_bytes()).map_err(in_dir)?;
+        core.keep_operator_token(&secret).await?;
     }
     let listener = tokio::net::TcpListener::bind(http).await.map_err(|e| listen_error(http, e))?;
     let http = listener.local_addr().map_err(|e| listen_error(http, e))?;

@@ -25,7 +25,8 @@ async fn a_monstrous_name_is_cut_and_cleaned() -> Result<()> {
     cellar(&mut fleet, 0, &AgentOptions::default()).await?;
     let dir = fleet.dir().join("monster");
     let monster = "\u{1b}[31mred\r\n\u{7}\u{202e}x".repeat(64 << 10);
-    let name = monster.get(..(64 << 10)).or_else(|| monster.get(..(64 << 10) - 1)).or_else(|| monster.get(..(64 << 10) - 2));
+    let name =
+        monster.get(..(64 << 10)).or_else(|| monster.get(..(64 << 10) - 1)).or_else(|| monster.get(..(64 << 10) - 2));
     let mut agent = Launch::new(program("chandler-agent")?, "monster", &dir)
         .args(["run", "--data-dir"])
         .arg(dir.join("data"))
@@ -68,7 +69,12 @@ impl Drop for Disk {
 
 fn run(program: &str, arguments: &[&str], path: &Path) -> Result<()> {
     let ended = Command::new(program).args(arguments).arg(path).output()?;
-    ensure!(ended.status.success(), "{program} {}: {} (this test mounts a disk)", path.display(), String::from_utf8_lossy(&ended.stderr));
+    ensure!(
+        ended.status.success(),
+        "{program} {}: {} (this test mounts a disk)",
+        path.display(),
+        String::from_utf8_lossy(&ended.stderr)
+    );
     Ok(())
 }
 
@@ -99,7 +105,8 @@ async fn a_full_disk_is_named_with_what_it_needs_and_recovers() -> Result<()> {
     let order = fleet.client.order_submit(&order).await?;
     let said = eventually_ok("the full disk to be named", PATIENCE, || async {
         let service = fleet.client.service("large").await?;
-        let texts: Vec<_> = service.placements.iter().map(|p| p.message.as_str()).chain([service.reason.as_str()]).collect();
+        let texts: Vec<_> =
+            service.placements.iter().map(|p| p.message.as_str()).chain([service.reason.as_str()]).collect();
         let found = texts.iter().find(|t| t.contains("no space on ")).map(|t| (*t).to_owned());
         found.with_context(|| format!("{service:#?}"))
     });

@@ -122,7 +122,8 @@ async fn a_controller_with_another_ca_is_not_obeyed() -> Result<()> {
 /// A computer whose clock is ten years behind joins, runs software, and stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_ten_years_behind_does_no_harm() -> Result<()> {
-    let library = ["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"];
+    let library =
+        ["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"];
     let library = library.iter().find(|path| std::path::Path::new(path).exists());
     let library = library.context("this test needs libfaketime: install the package faketime")?;
     let mut fleet = Fleet::start().await?;

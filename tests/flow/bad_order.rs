@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use chandler_api::bill::BillRun;
-use chandler_api::client::{ClientError, Client, all};
+use chandler_api::client::{Client, ClientError, all};
 use chandler_api::order::OrderState;
 use chandler_harness::wait::eventually;
 use chandler_tests::cli::Person;
@@ -75,8 +75,9 @@ async fn an_sla_that_nobody_meets_names_the_nearest_and_that_works() -> Result<(
     let orders = all(|page| fleet.client.orders(page)).await?;
     let rejected = orders.first().context("the rejected order is kept")?;
     ensure!(rejected.state == OrderState::Rejected && rejected.service.is_none(), "{rejected:#?}");
-    let nearest = rejected.nearest.iter().find(|a| a.term == "cost").context("a nearest cost is proposed")?;
-    let set = format!("sla.cost.max={}", nearest.value);
+    let nearest = rejected.nearest.iter().find(|a| a.term == "sla.cost.max");
+    let nearest = nearest.context("a nearest cost is proposed")?;
+    let set = format!("{}={}", nearest.term, nearest.value);
     let done = person.json(&["order", "submit", "-f", "order.toml", "--set", &set, "--wait"])?;
     ensure!(done["state"] == "completed", "{done}");
     fleet.running_where("notes", |_| true).await?;

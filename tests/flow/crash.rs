@@ -54,7 +54,12 @@ async fn orders_survive_a_controller_that_is_killed_among_them() -> Result<()> {
         DONE.store(0, Ordering::Relaxed);
         let mut submitters = JoinSet::new();
         for first in 0..SUBMITTERS {
-            submitters.spawn(submit(Client::new(&format!("http://{}", fleet.http), Some(&fleet.token))?, round, first, &DONE));
+            submitters.spawn(submit(
+                Client::new(&format!("http://{}", fleet.http), Some(&fleet.token))?,
+                round,
+                first,
+                &DONE,
+            ));
         }
         // Somewhere in the middle, elsewhere each time.
         let moment = 10 + (round * 67) % (ORDERS - 30);

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use chandler_api::client::{Client, ClientError};
+use chandler_api::client::Client;
 use chandler_api::order::OrderRequest;
-use chandler_api::service::Service;
+use chandler_api::service::{Service, ServiceState};
 use chandler_harness::wait::eventually;
 use chandler_tests::fleet::{AgentOptions, Fleet, PATIENCE};
 use chandler_tests::process::{self, Process};
@@ -50,8 +50,10 @@ pub(crate) async fn gone(process: Process) -> Result<()> {
 pub(crate) async fn delete(client: &Client, service: &str) -> Result<()> {
     client.service_delete(service).await?;
     let what = format!("{service} to be gone");
-    let is_gone = |answer| matches!(answer, Err(ClientError::Problem(problem)) if problem.status == 404);
-    Ok(eventually(&what, PATIENCE, || async { is_gone(client.service(service).await).then_some(()) }).await?)
+    let gone = eventually(&what, PATIENCE, || async {
+        client.service(service).await.ok().filter(|s| s.state == ServiceState::Terminated).map(drop)
+    });
+    Ok(gone.await?)
 }
 
 /// How long a service has run according to its customer's bill.

@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
+use chandler_agent::identity::validity;
 use chandler_api::client::all;
 use chandler_api::event::EventQuery;
 use chandler_api::host::HostState;
 use chandler_api::order::OrderState;
 use chandler_harness::process::{Daemon, Launch};
 use chandler_harness::wait::{eventually, eventually_ok};
+use chandler_protocol::Micros;
 use chandler_tests::fleet::{AgentOptions, ControllerOptions, Fleet, PATIENCE, order, order_completed, program};
 use chandler_tests::{http, orders};
 
@@ -27,6 +29,18 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 /// Times that computers race for a join string, and computers in each race.
 const RACES: usize = 4;
 const RACERS: usize = 3;
+
+/// Where the library is that lets a program see another time.
+const FAKETIME: [&str; 2] =
+    ["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"];
+/// A year of 366 days in microseconds.
+const YEAR: i64 = 366 * 86_400 * 1_000_000;
+
+/// A controller whose certificates are good for [`LIFE`].
+fn short_lived() -> ControllerOptions {
+    let args = vec!["--certificate-life".to_owned(), format!("{} s", LIFE.as_secs())];
+    ControllerOptions { args, ..ControllerOptions::default() }
+}
 
 /// What a daemon has said on standard error.
 fn said(daemon: &Daemon) -> Result<String> {
@@ -46,51 +60,107 @@ async fn says(daemon: &Daemon, word: &str, within: Duration) -> Result<()> {
 /// An agent as somebody starts it by hand, with no proxy in between.
 fn by_hand(fleet: &Fleet, name: &str) -> Result<Launch> {
     let dir = fleet.dir().join(name);
-    Ok(Launch::new(program("chandler-agent")?, name, &dir)
-        .args(["run", "--data-dir"])
-        .arg(dir.join("data"))
-        .args(["--name", name, "--offer-cpu", "1000", "--offer-memory", "1 GiB"]))
+    Ok(Launch::new(program("chandler-agent")?, name, &dir).args(["run", "--data-dir"]).arg(dir.join("data")).args([
+        "--name",
+        name,
+        "--offer-cpu",
+        "1000",
+        "--offer-memory",
+        "1 GiB",
+    ]))
 }
 
-/// Certificates of a few seconds follow each other; the software, the host's state and transfers do not notice. One that
-/// is over opens nothing.
+/// Certificates of a few seconds follow each other; the software, the host's state and transfers do not notice.
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_are_renewed_and_nobody_notices() -> Result<()> {
-    let life = format!("{} s", LIFE.as_secs());
-    let args = vec!["--certificate-life".to_owned(), life];
-    let mut fleet = Fleet::with(ControllerOptions { args, ..ControllerOptions::default() }).await?;
+    let mut fleet = Fleet::with(short_lived()).await?;
     let acme = cellar(&mut fleet, 1, &AgentOptions::default()).await?;
     let (service, process) = notes(&fleet, &orders::notes("acme", "notes", "")?).await?;
     let born = birth(process)?;
     let records = fleet.agent_named("cellar-1")?.dir.join("data/records");
-    let first = Outsider::with_identity_of(&records, fleet.dir())?;
+    certificates(&records, WATCHED).await?;
+
+    ensure!(process.is_alive() && birth(process)? == born, "the software was touched");
+    ensure!(http::get(&Fleet::url(&service)?).await?.status == 200);
+    was_always_there(&fleet, "cellar-1").await?;
+    let texts = [("one", "a b c\n"), ("two", "d\n")];
+    let task = order(&acme, &orders::word_count(&acme, "count", &texts, "").await?).await?;
+    ensure!(task.state == OrderState::Completed, "{task:#?}");
+    Ok(())
+}
+
+/// A computer that was off when its certificate ended comes back with the same key, and renews it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_slept_beyond_its_certificate_comes_back() -> Result<()> {
+    let mut fleet = Fleet::with(short_lived()).await?;
+    cellar(&mut fleet, 1, &AgentOptions::default()).await?;
+    let agent = fleet.agent_named("cellar-1")?;
+    agent.kill()?;
+    let records = agent.dir.join("data/records");
+    let old = outsider::identity(&records)?.certificate;
+    let (_, end) = validity(&old).context("it has a certificate")?;
+    eventually("its certificate to be over", PATIENCE, || {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map(Micros::from_std);
+        std::future::ready(now.ok().filter(|now| now.0 > end.0 + 1_000_000))
+    })
+    .await?;
+    fleet.host_in_state("cellar-1", HostState::Lost).await?;
+    fleet.agent_named("cellar-1")?.restart()?;
+    fleet.host_in_state("cellar-1", HostState::Active).await?;
+    let renewed = eventually_ok("a new certificate", PATIENCE, || async {
+        let now = outsider::identity(&records)?;
+        ensure!(now.certificate != old, "it is the old one");
+        anyhow::Ok(now)
+    });
+    ensure!(renewed.await?.host == fleet.client.host("cellar-1").await?.id, "it is another host");
+    Ok(())
+}
+
+/// Watches for `within` how the certificates on a host's disk follow each other.
+async fn certificates(records: &Path, within: Duration) -> Result<()> {
     let (begin, mut seen) = (Instant::now(), BTreeSet::new());
-    eventually("the watch to be over", WATCHED + PATIENCE, || {
+    eventually("the watch to be over", within + PATIENCE, || {
         // While a record is being replaced there is nothing to be read.
-        if let Ok(now) = outsider::identity(&records) {
+        if let Ok(now) = outsider::identity(records) {
             seen.insert(now.certificate);
         }
-        std::future::ready((begin.elapsed() > WATCHED).then_some(()))
+        std::future::ready((begin.elapsed() > within).then_some(()))
     })
     .await?;
     // Each at half of its life, of which a second or two are lost: certificates are dated in whole seconds.
     let most = usize::try_from(begin.elapsed().as_secs() / (LIFE.as_secs() / 3))? + 2;
-    ensure!((4..=most).contains(&seen.len()), "{} certificates in {:?}", seen.len(), begin.elapsed());
+    let least = usize::try_from(begin.elapsed().as_secs() / LIFE.as_secs())?;
+    ensure!((least..=most).contains(&seen.len()), "{} certificates in {:?}", seen.len(), begin.elapsed());
+    Ok(())
+}
 
-    ensure!(process.is_alive() && birth(process)? == born, "the software was touched");
-    ensure!(http::get(&Fleet::url(&service)?).await?.status == 200);
-    let host = fleet.client.host("cellar-1").await?;
+/// A host became active once and was never anything else.
+async fn was_always_there(fleet: &Fleet, name: &str) -> Result<()> {
+    let host = fleet.client.host(name).await?;
     ensure!(host.state == HostState::Active, "{host:?}");
     let query = EventQuery { subject: Some(host.id.to_string()), ..EventQuery::default() };
     let events = fleet.client.events(&query).await?.items;
     let states: Vec<_> = events.iter().map(|e| e.to.as_str()).collect();
     ensure!(states == ["registered", "active"], "{events:#?}");
-    let texts = [("one", "a b c\n"), ("two", "d\n")];
-    let task = order(&acme, &orders::word_count(&acme, "count", &texts, "").await?).await?;
-    ensure!(task.state == OrderState::Completed, "{task:#?}");
+    Ok(())
+}
 
-    let refusal = first.refusal(fleet.quic).await?;
-    ensure!(refusal.to_lowercase().contains("expired"), "an old certificate is refused with {refusal:?}");
+/// A clock on the wall that is ten years ahead says that every certificate is over: it is not asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_ten_years_ahead_does_not_end_certificates() -> Result<()> {
+    let library = FAKETIME.iter().find(|path| Path::new(path).exists());
+    let library = library.context("this test needs libfaketime: install the package faketime")?;
+    let mut fleet = Fleet::with(short_lived()).await?;
+    let env = [("LD_PRELOAD", *library), ("FAKETIME", "+10y"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
+    let env = env.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+    cellar(&mut fleet, 1, &AgentOptions { env, ..AgentOptions::default() }).await?;
+    let agent = fleet.agent_named("cellar-1")?;
+    let (records, status) = (agent.dir.join("data/records"), agent.dir.join("data/status.json"));
+    certificates(&records, 2 * LIFE).await?;
+    was_always_there(&fleet, "cellar-1").await?;
+    let shown: serde_json::Value = serde_json::from_slice(&std::fs::read(status)?)?;
+    let years = shown["link"]["clockOffsetMicros"].as_i64().context("the offset is shown")? / YEAR;
+    ensure!(years == 9 || years == 10, "the clock is shown as {years} years ahead");
     Ok(())
 }
 
@@ -222,10 +292,12 @@ async fn a_host_gets_and_gives_nothing_for_another() -> Result<()> {
         let host = Outsider::with_identity_of(&records, fleet.dir())?;
         let fetched = host.manifest(fleet.quic, artifact.digest).await?;
         ensure!(fetched == if may { Ok(()) } else { Err("E0121".to_owned()) }, "{name} fetched: {fetched:?}");
-        let put = host.put_output(fleet.quic, place.assignment, place.epoch, "result", b"forged").await?;
+        let put = host.put_output(fleet.quic, place.assignment, place.epoch, "stdout", b"said").await?;
         ensure!(put == if may { Ok(()) } else { Err("E0121".to_owned()) }, "{name} put: {put:?}");
-        let escape = host.put_output(fleet.quic, place.assignment, place.epoch, "../result", b"forged").await?;
-        ensure!(escape == Err("E0121".to_owned()), "{name} put outside: {escape:?}");
+        for path in ["../stdout", "/etc/passwd", "never-ordered"] {
+            let put = host.put_output(fleet.quic, place.assignment, place.epoch, path, b"forged").await?;
+            ensure!(put == Err("E0121".to_owned()), "{name} put {path}: {put:?}");
+        }
     }
     ensure!(fleet.client.service("notes").await?.outputs.is_empty());
     Ok(())

@@ -61,7 +61,7 @@ async fn an_item_that_takes_too_long_is_ended_and_a_missed_deadline_is_shown() -
     ensure!(order.state == OrderState::Partial, "{order:#?}");
     ensure!(items["600"].exit.as_deref() == Some("time limit"), "{:#?}", items["600"]);
     ensure!(items["0"].exit.as_deref() == Some("0"), "{:#?}", items["0"]);
-    ensure!(order.reason.contains("later than the deadline of 1 s"), "{}", order.reason);
+    ensure!(order.reason.contains("later than the deadline of 1"), "{}", order.reason);
     let agreement = order.agreement.context("it has an agreement")?;
     let sla = fleet.client.sla(&agreement.to_string()).await?.value;
     let deadline = sla.objectives.iter().find(|o| o.name == "deadline").context("the deadline is shown")?;

@@ -18,8 +18,19 @@ use crate::sync::lock;
 const INVENTORY_EVERY: Duration = Duration::from_secs(3_600);
 /// Shortest time between two thorough looks, however often one is asked for.
 const INVENTORY_GAP: Duration = Duration::from_secs(2);
+/// How long to wait before a desired state that the disk did not take is tried again.
+const UNSAVED_AGAIN: Duration = Duration::from_secs(5);
 /// How often files that nobody needs are looked for.
 const JANITOR_EVERY: Duration = Duration::from_secs(600);
+
+/// Takes what the disk did not take again and again, until it does or something newer comes.
+pub(super) async fn orders(shared: Arc<Shared>) {
+    loop {
+        shared.unsaved.notified().await;
+        tokio::time::sleep(UNSAVED_AGAIN).await;
+        shared.accept_again();
+    }
+}
 
 /// Takes telemetry and usage at each interval.
 pub(super) async fn meter(shared: Arc<Shared>) {

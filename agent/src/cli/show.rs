@@ -65,6 +65,7 @@ fn is_well(status: &Status) -> bool {
     let bad = ["failed", "unhealthy", "backing off"];
     status.link.is_connected()
         && status.link.disk_error.is_none()
+        && status.link.refused.is_none()
         && status.workloads.iter().all(|w| !bad.contains(&w.phase.as_str()))
 }
 
@@ -80,6 +81,9 @@ fn lines(status: &Status) -> Vec<String> {
     });
     if let Some(error) = &status.link.disk_error {
         lines.push(format!("disk     takes no new orders: {error}"));
+    }
+    if let Some(why) = &status.link.refused {
+        lines.push(format!("orders   refused: {why}"));
     }
     lines.push(format!("working  {running} of {} workloads run", status.workloads.len()));
     for w in &status.workloads {

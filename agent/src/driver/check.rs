@@ -1,12 +1,13 @@
 //! Asking a running program whether it is well.
 
 use std::net::Ipv4Addr;
-use std::process::{Child, Command, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::platform::ProcessHandle;
+use crate::platform::{ProcessHandle, kill_group};
 
 /// Bytes of an HTTP answer in which the status line must end.
 const STATUS_LINE_MAX: usize = 1_024;
@@ -44,26 +45,33 @@ fn is_good(answer: &[u8]) -> bool {
     matches!(rest, [b'2' | b'3', b'0'..=b'9', b'0'..=b'9', b' ' | b'\r' | b'\n', ..])
 }
 
-/// Whether a program exits 0. Dropping the future kills the program.
+/// Whether a program exits 0. It and whatever it started in its group are killed after the try, and when the future
+/// is dropped.
 pub(super) async fn exec(command: &mut Command) -> bool {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     let Ok(child) = command.spawn() else { return false };
-    let mut child = KilledOnDrop(child);
-    if let Some(handle) = ProcessHandle::of(child.0.id()) {
+    let handle = ProcessHandle::of(child.id());
+    let mut group = EndedOnDrop(Some(child));
+    if let Some(handle) = handle {
         handle.ended().await;
     }
-    child.0.try_wait().ok().flatten().is_some_and(|status| status.success())
+    group.end().is_some_and(|status| status.success())
 }
 
-/// A health check that outlives its try would pile up.
-struct KilledOnDrop(Child);
+/// A health check that outlives its try would pile up. The child is there until its group is ended, once.
+struct EndedOnDrop(Option<Child>);
 
-impl Drop for KilledOnDrop {
+impl EndedOnDrop {
+    fn end(&mut self) -> Option<ExitStatus> {
+        let mut child = self.0.take()?;
+        kill_group(&child);
+        child.wait().ok()
+    }
+}
+
+impl Drop for EndedOnDrop {
     fn drop(&mut self) {
-        if !matches!(self.0.try_wait(), Ok(Some(_))) {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
-        }
+        self.end();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use chandler_protocol::Digest;
@@ -45,6 +46,36 @@ fn inside(root: &Path, path: &str) -> Result<PathBuf, &'static str> {
         }
     }
     if full.is_file() { Ok(full) } else { Err("is not a regular file") }
+}
+
+/// Deletes a tree. Software may have left directories that not even their owner may write to: those are opened first.
+pub(super) fn remove_tree(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            open_directories(dir)?;
+            fs::remove_dir_all(dir)
+        }
+        other => other,
+    }
+}
+
+/// Lets the owner do everything with every directory of a tree. Links are not followed.
+fn open_directories(root: &Path) -> io::Result<()> {
+    let mut todo = vec![root.to_owned()];
+    while let Some(dir) = todo.pop() {
+        let meta = fs::symlink_metadata(&dir)?;
+        if !meta.is_dir() {
+            continue;
+        }
+        fs::set_permissions(&dir, fs::Permissions::from_mode(meta.permissions().mode() | 0o700))?;
+        for entry in fs::read_dir(&dir)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                todo.push(entry.path());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Hashes results and logs.
@@ -117,6 +148,35 @@ fn hash(file: io::Result<File>) -> io::Result<(Digest, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn directories_that_nobody_may_write_to_are_opened_and_links_are_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, outside) = (dir.path().join("tree"), dir.path().join("outside"));
+        fs::create_dir_all(tree.join("a/b/c")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        fs::write(tree.join("a/b/c/file"), "x").unwrap();
+        std::os::unix::fs::symlink(&outside, tree.join("a/b/link")).unwrap();
+        let close = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        close(&tree.join("a/b/c/file"), 0o400);
+        close(&outside, 0o500);
+        close(&tree.join("a/b/c"), 0o500);
+        close(&tree.join("a/b"), 0o000);
+        close(&tree.join("a"), 0o500);
+        // Where the test may do everything anyway, the modes are what shows that it works.
+        open_directories(&tree).unwrap();
+        assert_eq!(["a", "a/b", "a/b/c"].map(|d| mode(&tree.join(d))), [0o700; 3]);
+        assert_eq!((mode(&outside), mode(&tree.join("a/b/c/file"))), (0o500, 0o400));
+        close(&tree.join("a/b"), 0o000);
+        close(&tree.join("a"), 0o500);
+        remove_tree(&tree).unwrap();
+        assert!(!tree.exists() && outside.exists());
+        assert_eq!(remove_tree(&tree).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
 
     #[test]
     fn results_are_collected_and_escapes_refused() {

@@ -38,6 +38,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 const RECORD_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest line a supervisor may say.
 const REPORT_MAX: u64 = 8 << 10;
+/// How often what is left of a run is looked for until nothing is, and the pause between two looks.
+const SWEEPS: u32 = 200;
+const SWEEP_PAUSE: Duration = Duration::from_millis(10);
 /// The variable that marks every process of an assignment. Its value is the run directory, so that two agents on
 /// one computer never take each other's processes for their own.
 const MARK: &str = "CHANDLER_RUN";
@@ -87,7 +90,7 @@ impl ProcessDriver {
         validate(spec)?;
         let (work, state) = (self.layout.work(id), self.state_dir(id, spec));
         if launch.fresh && work.exists() {
-            fs::remove_dir_all(&work).map_err(|e| on_disk(&work, &e))?;
+            files::remove_tree(&work).map_err(|e| on_disk(&work, &e))?;
         }
         for dir in [&work, &state, &self.layout.log(id), &self.layout.run(id)] {
             fs::create_dir_all(dir).map_err(|e| on_disk(dir, &e))?;
@@ -235,12 +238,39 @@ impl ProcessDriver {
         }
     }
 
-    /// Ends whatever a supervisor that died left running.
-    fn sweep(&self, id: AssignmentId, run: Option<&RunRecord>) {
+    /// Ends whatever is left of a run whose supervisor has ended: what a supervisor that died or gave up left running,
+    /// and what health checks, which are not below it, left behind.
+    async fn sweep(&self, id: AssignmentId, run: Option<&RunRecord>) {
         if let Some(run) = run.filter(|r| r.boot_id == self.boot_id) {
             signal_group(run.program, Signal::Kill);
         }
-        kill_marked(&format!("{MARK}={}", self.layout.run(id).display()));
+        let mark = format!("{MARK}={}", self.layout.run(id).display());
+        for _ in 0..SWEEPS {
+            let found = self.limiter.kill(id) + kill_marked(&mark).await;
+            if found == 0 {
+                return;
+            }
+            tracing::warn!(%id, found, "what was left of a run is ended");
+            tokio::time::sleep(SWEEP_PAUSE).await;
+        }
+        tracing::error!(%id, "something of a run that has ended goes on and cannot be ended");
+    }
+
+    /// A program that asks whether a run is well, in the control groups of the run.
+    fn probe(&self, id: AssignmentId, command: &[String], ports: &Ports) -> Option<Command> {
+        let order = self.order(id)?;
+        let command = self.resolve(command, &order.launch, ports).ok()?;
+        let mut program = Command::new(&command[0]);
+        program.args(&command[1..]).env_clear().envs(order.environment).current_dir(order.directory);
+        if order.groups.is_empty() {
+            return Some(program);
+        }
+        // Entering a group before the program begins takes a program of ours; it carries the mark from the start.
+        let run = self.layout.run(id);
+        let (ours, arguments) = self.shim.split_first()?;
+        let mut program = Command::new(ours);
+        program.args(arguments).arg(&run).args(command).env_clear().env(MARK, &run).current_dir("/");
+        Some(program)
     }
 
     /// The record of a supervisor that lives; one that was just started may not have written it yet.
@@ -283,7 +313,7 @@ impl Driver for ProcessDriver {
             Ok(child) => child,
             Err(error) => {
                 lock(&self.instances).remove(&id);
-                self.sweep(id, record::read(&run.join(record::RUN)).as_ref());
+                self.sweep(id, record::read(&run.join(record::RUN)).as_ref()).await;
                 self.limiter.remove(id);
                 return Err(error);
             }
@@ -308,10 +338,7 @@ impl Driver for ProcessDriver {
         }
         let last = record::read::<RunRecord>(&run.join(record::RUN)).filter(|r| r.boot_id == self.boot_id);
         let ended = self.exit_record(id);
-        if ended.is_none() {
-            // The supervisor died, or never came to write anything down.
-            self.sweep(id, last.as_ref());
-        }
+        self.sweep(id, last.as_ref()).await;
         self.limiter.remove(id);
         match (ended, last) {
             (None, None) => Found::Nothing,
@@ -326,9 +353,7 @@ impl Driver for ProcessDriver {
         {
             handle.ended().await;
         }
-        if self.exit_record(id).is_none() {
-            self.sweep(id, run.as_ref());
-        }
+        self.sweep(id, run.as_ref()).await;
         if let Some(mut instance) = lock(&self.instances).remove(&id)
             && let Some(child) = &mut instance.child
         {
@@ -347,7 +372,7 @@ impl Driver for ProcessDriver {
     }
 
     async fn check(&self, id: AssignmentId, probe: &Probe) -> bool {
-        let ports = lock(&self.instances).get(&id).map(|i| i.ports.clone()).unwrap_or_default();
+        let (run, ports) = lock(&self.instances).get(&id).map(|i| (i.run, i.ports.clone())).unwrap_or_default();
         let number = |name: &String| ports.iter().find(|(n, _)| n == name).map(|(_, number)| *number);
         match probe {
             Probe::Tcp { port } => match number(port) {
@@ -359,11 +384,14 @@ impl Driver for ProcessDriver {
                 None => false,
             },
             Probe::Exec { command } => {
-                let Some(order) = self.order(id) else { return false };
-                let Ok(command) = self.resolve(command, &order.launch, &ports) else { return false };
-                let mut exec = Command::new(&command[0]);
-                exec.args(&command[1..]).env_clear().envs(order.environment).current_dir(order.directory);
-                check::exec(&mut exec).await
+                // Nothing is begun any more once a run has ended: it would escape the search for survivors.
+                if !run.is_some_and(|r| r.shim.is_alive()) {
+                    return false;
+                }
+                match self.probe(id, command, &ports) {
+                    Some(mut program) => check::exec(&mut program).await,
+                    None => false,
+                }
             }
         }
     }
@@ -402,7 +430,7 @@ impl Workspace for ProcessDriver {
 
     async fn wipe(&self, id: AssignmentId) -> io::Result<()> {
         let dir = self.layout.assignment(id);
-        let wiped = tokio::task::spawn_blocking(move || fs::remove_dir_all(dir)).await;
+        let wiped = tokio::task::spawn_blocking(move || files::remove_tree(&dir)).await;
         match wiped.map_err(io::Error::other)? {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => Ok(()),

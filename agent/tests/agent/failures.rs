@@ -147,3 +147,25 @@ async fn a_refused_agent_waits_as_long_as_it_is_told() {
     controller.until("a third session", |h| (h.hellos.len() >= 3).then_some(())).await;
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
+
+#[tokio::test]
+async fn an_order_that_the_disk_did_not_take_is_acted_upon_once_it_does() {
+    let controller = Controller::start().await;
+    let dir = Cleaned::new();
+    let (_daemon, _) = Daemon::start(dir.path(), &controller).await;
+    // A directory in the place of the file that is written first.
+    let obstacle = dir.path().join("records/.accepted.new");
+    std::fs::create_dir(&obstacle).unwrap();
+    controller.desire(&desired(1, vec![order(1, 1, Target::Running, shell("exit 1"))]));
+    controller.desire(&desired(2, vec![order(1, 2, Target::Running, shell("exec sleep 600"))]));
+    let says_so =
+        || std::fs::read_to_string(dir.path().join("status.json")).unwrap_or_default().contains("\"diskError\":\"");
+    controller.until("that it says so", |_| says_so().then_some(())).await;
+    assert!(controller.heard.lock().unwrap().observed.assignments.is_empty(), "it acts on what it did not keep");
+    std::fs::remove_dir(&obstacle).unwrap();
+    let seen = running(&controller, 1).await;
+    assert_eq!((seen.epoch, seen.starts), (2, 1), "only the newest counts");
+    controller.until("that it says so no longer", |_| (!says_so()).then_some(())).await;
+    let heard = controller.heard.lock().unwrap();
+    assert_eq!((heard.hellos.len(), heard.observed.generation), (1, 2), "nobody ordered it a second time");
+}

@@ -228,7 +228,8 @@ pub struct Port {
 pub struct State {
     /// Directory name.
     pub path: String,
-    /// Whether at most one instance may run anywhere (default true).
+    /// Whether at most one instance may run anywhere (default true). When false, each copy has a directory of its own,
+    /// which goes with the copy when another one takes over.
     #[serde(default = "yes")]
     pub exclusive: bool,
 }

@@ -260,7 +260,7 @@ fn settle(
         let resumes = reserve(draft, &service, candidate, (epoch, decision), trigger, text);
         if let Some(from) = left.next() {
             let empty = service.spec.state.is_some() && !resumes && service.has_run();
-            let lost = if empty { "; the state it kept there stays there: it begins empty" } else { "" };
+            let lost = if empty { "; its state does not travel yet: it begins empty" } else { "" };
             let reason = format!("{from_reason}{text}{lost}");
             note_replacement(
                 draft,

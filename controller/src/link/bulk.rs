@@ -55,8 +55,11 @@ async fn answer(
         BulkRequest::Chunks { digest, chunks } => give_chunks(&mut tx, &shared, host, digest, &chunks).await?,
         BulkRequest::PutOutput { assignment, path, digest, length, .. } => {
             let model = shared.writer.snapshot();
-            let own = model.assignments.get(&assignment).is_some_and(|a| a.host == host);
-            let response = if !own || !is_inner_path(&path) {
+            let own = model.assignments.get(&assignment).filter(|a| a.host == host);
+            let wanted = |a: &chandler_engine::service::Assignment| {
+                matches!(path.as_str(), "stdout" | "stderr") || a.spec.outputs.contains(&path)
+            };
+            let response = if !own.is_some_and(|a| wanted(a)) || !is_inner_path(&path) {
                 tracing::warn!(%host, %assignment, "a result for another's work was refused");
                 refused(problem::FORBIDDEN, "that is not this host's work")
             } else if length > OUTPUT_MAX {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chandler_engine::draft::Draft;
-use chandler_engine::finance::{Meter, UsageRow, rate_next};
 use chandler_engine::event::Noun;
+use chandler_engine::finance::{Meter, UsageRow, rate_next};
 use chandler_engine::fleet::Host;
 use chandler_engine::model::Change;
 use chandler_engine::service::{Assignment, ClosedAssignment};
@@ -18,7 +19,7 @@ use chandler_protocol::telemetry::{Readings, Sample, decode};
 use chandler_protocol::text::{NAME_MAX, TEXT_MAX, clean};
 use chandler_protocol::usage::UsageRecord;
 use chandler_protocol::{HostId, Micros, Timestamp};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::listener::Shared;
 use super::session::LinkError;
@@ -30,8 +31,10 @@ const BASES: usize = 4;
 const ASSIGNMENTS_MAX: usize = 4_096;
 /// Entries of each list in an inventory that are kept.
 const LIST_MAX: usize = 256;
-/// The longest stretch that one usage record may cover; an agent reports every few seconds, or after an outage.
-const STRETCH_MAX: Micros = Micros::from_secs(366 * 86_400);
+/// How much an agent's clock may run ahead of ours over the life of an assignment.
+const CLOCKS_DIFFER: Micros = Micros::from_secs(60);
+/// How long ago a stretch may have ended.
+const AGE_MAX: Micros = Micros::from_secs(366 * 86_400);
 /// How long to wait before telling a busy store again.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -41,7 +44,31 @@ pub(super) struct Intake {
     connection: quinn::Connection,
     shared: Arc<Shared>,
     answers: mpsc::Sender<ControllerMessage>,
+    reported: Arc<Reported>,
     bases: BTreeMap<u64, Readings>,
+    usage_began: bool,
+}
+
+/// The generation of the desired state that the agent says it has stored: the reading half tells the writing half.
+#[derive(Debug, Default)]
+pub(super) struct Reported {
+    generation: AtomicU64,
+    changed: Notify,
+}
+
+impl Reported {
+    fn report(&self, generation: u64) {
+        self.generation.store(generation, Ordering::Relaxed);
+        self.changed.notify_one();
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
 }
 
 impl Intake {
@@ -51,7 +78,13 @@ impl Intake {
         shared: Arc<Shared>,
         answers: mpsc::Sender<ControllerMessage>,
     ) -> Self {
-        Self { host, connection, shared, answers, bases: BTreeMap::new() }
+        let reported = Arc::default();
+        Self { host, connection, shared, answers, reported, bases: BTreeMap::new(), usage_began: false }
+    }
+
+    /// What the agent says it has stored.
+    pub(super) fn reported(&self) -> Arc<Reported> {
+        self.reported.clone()
     }
 
     /// Takes in one message.
@@ -106,9 +139,7 @@ impl Intake {
             return Err(LinkError::Protocol("too many assignments reported"));
         }
         let host = self.host;
-        if observed.generation > self.shared.writer.snapshot().generation {
-            return self.catch_up(observed.generation).await;
-        }
+        self.reported.report(observed.generation);
         let assignments: Vec<_> = observed.assignments.into_iter().map(bounded_assignment).collect();
         self.kept("observed state", move |draft| {
             // Seen first: a service on a host that was silent a moment ago is judged by what is so now.
@@ -119,22 +150,6 @@ impl Intake {
         })
         .await;
         Ok(())
-    }
-
-    /// The agent has seen a later generation than ours: our store was restored from an older copy. We go on above it,
-    /// so that the agent listens to us again; nothing is deleted on that ground.
-    async fn catch_up(&self, generation: u64) -> Result<(), LinkError> {
-        let host = self.host;
-        self.kept("generation", move |draft| {
-            if draft.model.generation < generation {
-                let what = (Noun::Controller, String::new(), "store");
-                let (from, to) = (draft.model.generation.to_string(), generation.to_string());
-                draft.event(what, &from, &to, format!("host {host} has seen a later generation: the store is an older copy"));
-                draft.model.generation = generation;
-            }
-        })
-        .await;
-        Err(LinkError::Protocol("our generation was behind yours: connect again"))
     }
 
     async fn telemetry(&mut self, samples: &[Sample]) -> Result<(), LinkError> {
@@ -164,20 +179,24 @@ impl Intake {
         self.answer(ControllerMessage::TelemetryAcknowledged(sequence)).await
     }
 
-    async fn usage(&self, records: Vec<UsageRecord>) -> Result<(), LinkError> {
+    async fn usage(&mut self, records: Vec<UsageRecord>) -> Result<(), LinkError> {
         let host = self.host;
+        let is_first = !std::mem::replace(&mut self.usage_began, true);
         let acknowledged = self
             .shared
             .writer
             .transact(&host.to_string(), move |draft| {
+                if is_first {
+                    skip_gap(draft, host, &records);
+                }
                 let rows = records.iter().filter_map(|r| enter_usage(draft, host, r)).max();
                 Ok::<_, ()>(rows.unwrap_or_else(|| draft.model.usage_acknowledged(host)))
             })
             .await;
         match acknowledged {
             Ok(sequence) => self.answer(ControllerMessage::UsageAcknowledged(sequence)).await,
-            // Not acknowledged: the agent keeps the records and sends them again.
-            Err(_) => Ok(()),
+            // Not acknowledged: the agent keeps the records, and sends them again on its next connection.
+            Err(_) => Err(LinkError::Protocol("usage could not be stored")),
         }
     }
 
@@ -222,6 +241,17 @@ impl Intake {
     }
 }
 
+/// An agent begins behind what it was told is stored. One that begins later has sent the rest to a store that was lost
+/// since (an older copy was restored): the gap is said, not filled.
+fn skip_gap(draft: &mut Draft<'_>, host: HostId, records: &[UsageRecord]) {
+    let stored = draft.model.usage_acknowledged(host);
+    let Some(first) = records.first().filter(|r| r.sequence > stored.saturating_add(1)) else { return };
+    let name = draft.model.host_name(host);
+    let reason = format!("usage records {} to {} are gone", stored + 1, first.sequence - 1);
+    draft.event((Noun::Host, host.to_string(), &name), "", "usageGap", reason);
+    draft.put(Meter { host, acknowledged: first.sequence - 1 });
+}
+
 /// One usage record, rated and entered; gives its sequence. One that was entered before, or is not about this host's
 /// own work, is passed over (and acknowledged, so that it is not sent for ever).
 fn enter_usage(draft: &mut Draft<'_>, host: HostId, record: &UsageRecord) -> Option<u64> {
@@ -237,19 +267,16 @@ fn enter_usage(draft: &mut Draft<'_>, host: HostId, record: &UsageRecord) -> Opt
 
 /// The row of a record that is sound and about this host's own work; what was metered so far goes on.
 fn usage_row(draft: &mut Draft<'_>, host: HostId, record: &UsageRecord) -> Option<UsageRow> {
-    let sound = record.running.0 > 0 && record.running.0 <= STRETCH_MAX.0 && record.cpu.0 >= 0;
     let open = draft.model.assignments.get(&record.assignment).filter(|a| a.host == host).cloned();
     let closed = match &open {
         Some(assignment) => assignment.closed(draft.now),
         // Its agent may have wiped it before it said what it had used.
         None => draft.model.closed_assignments.get(&record.assignment).filter(|a| a.host == host)?.as_ref().clone(),
     };
-    if !sound {
-        return None;
-    }
+    let running = believable(record, &closed, draft.now, open.is_some())?;
     let service = draft.model.services.get(&closed.service)?.clone();
     let site = draft.model.sites.get(&closed.site)?.clone();
-    let age = record.age.map_or(0, |a| a.0.clamp(0, STRETCH_MAX.0));
+    let age = record.age.map_or(0, |a| a.0.clamp(0, AGE_MAX.0));
     let row = UsageRow {
         host,
         sequence: record.sequence,
@@ -260,19 +287,33 @@ fn usage_row(draft: &mut Draft<'_>, host: HostId, record: &UsageRecord) -> Optio
         site: site.id,
         owner: site.owner,
         at: Timestamp(draft.now.0.saturating_sub(age)),
-        running: record.running,
-        cpu: record.cpu,
+        running,
+        cpu: Micros(record.cpu.0.max(0)),
         reserved: closed.reserved,
         rates: closed.rates,
         price: service.price.clone(),
-        charge: rate_next(closed.metered, record.running, closed.reserved, closed.rates, &service.price),
+        charge: rate_next(closed.metered, running, closed.reserved, closed.rates, &service.price),
     };
-    let metered = Micros(closed.metered.0.saturating_add(record.running.0));
+    let metered = Micros(closed.metered.0.saturating_add(running.0));
+    let metered_total = Micros(closed.metered_total.0.saturating_add(running.0));
     match open {
-        Some(assignment) => draft.put(Assignment { metered, ..assignment.as_ref().clone() }),
-        None => draft.put(ClosedAssignment { metered, ..closed }),
+        Some(assignment) => draft.put(Assignment { metered, metered_total, ..assignment.as_ref().clone() }),
+        None => draft.put(ClosedAssignment { metered, metered_total, ..closed }),
     }
     Some(row)
+}
+
+/// The running time of a record as far as it can be true: nothing ran for longer than it has existed. A site's owner is
+/// paid by these records, so that they are not believed beyond that.
+fn believable(record: &UsageRecord, of: &ClosedAssignment, now: Timestamp, is_open: bool) -> Option<Micros> {
+    let end = if is_open { now } else { of.at };
+    let existed = end.since(of.since).0.saturating_add(CLOCKS_DIFFER.0);
+    let left = existed.saturating_sub(of.metered_total.0);
+    let running = record.running.0.min(left);
+    if running < record.running.0 {
+        tracing::warn!(host = %of.host, assignment = %of.id, "usage beyond the assignment's life is not believed");
+    }
+    (running > 0).then_some(Micros(running))
 }
 
 /// An inventory with every text cleaned and every list bounded.

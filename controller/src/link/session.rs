@@ -10,7 +10,7 @@ use chandler_protocol::command::{Action, Command, LogStream};
 use chandler_protocol::frame::{CONTROL_MAX, FrameDecoder, FrameError, encode};
 use chandler_protocol::handshake::{Hello, Refusal, VERSION, VERSION_MIN, Welcome, negotiate};
 use chandler_protocol::message::{AgentMessage, ControllerMessage};
-use chandler_protocol::state::{Assignment, DesiredState};
+use chandler_protocol::state::{Assignment, DesiredState, Target};
 use chandler_protocol::text::{NAME_MAX, clean};
 use chandler_protocol::{AssignmentId, HostId, Micros};
 use quinn::VarInt;
@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
-use super::intake::Intake;
+use super::intake::{Intake, Reported};
 use super::listener::Shared;
 use super::sessions::{Live, Sessions};
 use crate::store::Refused;
@@ -36,6 +36,10 @@ pub(super) const CLOSE_STOPPING: VarInt = VarInt::from_u32(4);
 const ANSWER_TIME: Duration = Duration::from_secs(1);
 /// An agent that takes longer to introduce itself is cut off.
 const HELLO_TIME: Duration = Duration::from_secs(10);
+/// Bytes of assignments in one desired state: a frame less some room for its head.
+const DESIRED_MAX: usize = CONTROL_MAX - (64 << 10);
+/// Assignments in one desired state.
+const ASSIGNMENTS_MAX: usize = 2_048;
 /// Answers of the reading half that may wait for the writing half.
 const ANSWERS: usize = 64;
 
@@ -177,13 +181,14 @@ async fn converse(connection: &quinn::Connection, host: HostId, shared: &Arc<Sha
     send(&mut tx, &ControllerMessage::Welcome(welcome), CONTROL_MAX).await?;
     let (answers, answers_in) = mpsc::channel(ANSWERS);
     let mut intake = Intake::new(host, connection.clone(), shared.clone(), answers);
+    let reported = intake.reported();
     let reading = async {
         while let Some(message) = frames.next::<AgentMessage>(&mut rx).await? {
             intake.take(message).await?;
         }
         Ok(())
     };
-    let writing = speak(&mut tx, host, shared, answers_in, commands_in);
+    let writing = speak(&mut tx, host, shared, &reported, answers_in, commands_in);
     tokio::select! {
         biased;
         done = reading => done,
@@ -286,23 +291,28 @@ async fn flag_copy(host: HostId, shared: &Arc<Shared>) {
         .await;
 }
 
-/// The writing half: answers, commands, and the desired state whenever it has changed.
+/// The writing half: answers, commands, and the desired state whenever it has changed. What the agent does not say it
+/// has stored is sent again: it may have had no room on its disk, or have heard a later controller before.
 async fn speak(
     tx: &mut quinn::SendStream,
     host: HostId,
     shared: &Arc<Shared>,
+    reported: &Reported,
     mut answers: mpsc::Receiver<ControllerMessage>,
     mut commands: mpsc::Receiver<Command>,
 ) -> Result<(), LinkError> {
     let changed = shared.writer.wake_of_host(host);
-    let mut told: Option<Vec<Assignment>> = None;
+    let mut told: Option<(u64, Vec<Assignment>)> = None;
     loop {
         let model = shared.writer.snapshot();
         let wanted = desired(&model, host);
-        if told.as_ref() != Some(&wanted) {
-            let state = DesiredState { generation: model.generation, assignments: wanted.clone() };
+        if told.as_ref().is_none_or(|(_, before)| *before != wanted) {
+            // An agent listens to higher generations only, also when our store is an older copy of what it knows.
+            let after = reported.generation().max(told.as_ref().map_or(0, |(generation, _)| *generation));
+            let generation = model.generation.max(after.saturating_add(1));
+            let state = DesiredState { generation, assignments: wanted.clone() };
             send(tx, &ControllerMessage::Desired(state), CONTROL_MAX).await?;
-            told = Some(wanted);
+            told = Some((generation, wanted));
         }
         tokio::select! {
             biased;
@@ -315,14 +325,37 @@ async fn speak(
                 None => return Ok(()),
             },
             () = changed.notified() => {}
+            // It knows a later state than ours: ours goes above it.
+            () = reported.changed() => {
+                if told.as_ref().is_some_and(|(generation, _)| reported.generation() > *generation) {
+                    told = told.map(|(generation, _)| (generation, Vec::new()));
+                }
+            }
+            // A wake-up may have gone to a session that was ending; what was said may not have been stored.
+            () = tokio::time::sleep(shared.config.heartbeat.to_std()) => {
+                if told.as_ref().is_some_and(|(generation, _)| reported.generation() < *generation) {
+                    told = None;
+                }
+            }
         }
     }
 }
 
-/// What a host shall run, from its assignments.
+/// What a host shall run, from its assignments. Beyond what a frame holds, the rest waits until others are done: what is
+/// not named is left as it is, so that holding back is safe. What gives resources back goes first.
 fn desired(model: &Model, host: HostId) -> Vec<Assignment> {
-    model
-        .assignments_of_host(host)
+    let mut all: Vec<_> = model.assignments_of_host(host).collect();
+    all.sort_by_key(|a| (a.target == Target::Running, a.observed.is_none(), a.id));
+    let mut size = 0;
+    let mut wanted: Vec<_> = all
+        .into_iter()
         .map(|a| Assignment { id: a.id, epoch: a.epoch, target: a.target, spec: a.spec.clone() })
-        .collect()
+        .take_while(|a| {
+            size += encode(a, CONTROL_MAX).map_or(CONTROL_MAX, |frame| frame.len());
+            size <= DESIRED_MAX
+        })
+        .take(ASSIGNMENTS_MAX)
+        .collect();
+    wanted.sort_by_key(|a| a.id);
+    wanted
 }

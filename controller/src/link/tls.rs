@@ -8,9 +8,11 @@ use chandler_protocol::{artifact, handshake, join};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{IdleTimeout, TransportConfig, VarInt};
 use rustls::RootCertStore;
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::UnixTime;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::time_provider::TimeProvider;
 
 use super::identity::{Authority, IdentityError};
@@ -58,6 +60,7 @@ pub(super) fn server_config(
         .allow_unauthenticated()
         .build()
         .map_err(|e| broken(&e))?;
+    let verifier = Arc::new(LateRenewal(verifier));
     let (chain, key) = authority.server(clock.now())?;
     let mut tls = rustls::ServerConfig::builder_with_details(provider(), Arc::new(Clocked(clock.clone())))
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -71,6 +74,70 @@ pub(super) fn server_config(
     config.transport_config(Arc::new(transport()));
     config.max_incoming(4_096).incoming_buffer_size(64 << 10).incoming_buffer_size_total(64 << 20);
     Ok(config)
+}
+
+/// How long after its end a certificate still lets its agent in, to renew it with the same key. An agent that slept over
+/// a holiday, or a fleet whose controller was down for long, must come back by itself. What makes this safe is checked at
+/// every connection: the key is the one on record, and its identity was not revoked.
+const RENEWAL_GRACE: Duration = Duration::from_secs(90 * 86_400);
+
+/// Checks client certificates as the TLS library does, and one that has ended as of its last moment.
+#[derive(Debug)]
+struct LateRenewal(Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for LateRenewal {
+    fn root_hint_subjects(&self) -> &[rustls::DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.client_auth_mandatory()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let judged = self.0.verify_client_cert(end_entity, intermediates, now);
+        match (judged, end_of(end_entity)) {
+            (Err(_), Some(end)) if end < now && now.as_secs() - end.as_secs() <= RENEWAL_GRACE.as_secs() => {
+                self.0.verify_client_cert(end_entity, intermediates, end)
+            }
+            (judged, _) => judged,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+/// The last moment at which a certificate is valid.
+fn end_of(certificate: &CertificateDer<'_>) -> Option<UnixTime> {
+    use x509_parser::prelude::{FromDer, X509Certificate};
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let seconds = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
+    Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
 }
 
 fn transport() -> TransportConfig {

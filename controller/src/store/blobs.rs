@@ -20,18 +20,13 @@ pub trait Shelf: Send + Sync {
     /// # Errors
     /// They cannot be read; `NotFound` when there are none.
     fn get(&self, name: &str) -> io::Result<Vec<u8>>;
-    /// Keeps bytes under this name, whole or not at all.
+    /// Keeps bytes under this name, whole or not at all; when this returns they survive a power cut.
     ///
     /// # Errors
     /// They cannot be kept.
     fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
     /// Whether there is something under this name.
     fn has(&self, name: &str) -> bool;
-    /// Makes everything that was put survive a power cut.
-    ///
-    /// # Errors
-    /// The disk does not take it.
-    fn sync(&self) -> io::Result<()>;
 }
 
 /// A shelf in a directory.
@@ -62,18 +57,20 @@ impl Shelf for DirectoryShelf {
         let mut random = [0_u8; 8];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let partial = parent.join(format!(".{}", data_encoding::HEXLOWER.encode(&random)));
-        let written = std::fs::File::create(&partial).and_then(|mut f| f.write_all(bytes));
-        written.and_then(|()| std::fs::rename(&partial, &path)).inspect_err(|_| {
+        let written = std::fs::File::create(&partial).and_then(|mut f| {
+            f.write_all(bytes)?;
+            f.sync_data()
+        });
+        let kept = written
+            .and_then(|()| std::fs::rename(&partial, &path))
+            .and_then(|()| std::fs::File::open(&parent)?.sync_all());
+        kept.inspect_err(|_| {
             let _ = std::fs::remove_file(&partial);
         })
     }
 
     fn has(&self, name: &str) -> bool {
         self.0.join(name).exists()
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(std::fs::File::open(&self.0)?)?)
     }
 }
 
@@ -94,10 +91,6 @@ impl Shelf for MemoryShelf {
 
     fn has(&self, name: &str) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -253,12 +246,8 @@ impl Receiver<'_> {
             return Err(BlobError::Mismatch { found, announced: self.announced });
         }
         let manifest = Manifest { digest: found, length: self.length, chunks: self.chunks };
-        let shelf = &self.blobs.0;
-        // The chunks are safe before the manifest says that they are there.
-        shelf.sync()?;
         let bytes = postcard::to_allocvec(&manifest).map_err(io::Error::other)?;
-        shelf.put(&manifest_name(found), &bytes)?;
-        shelf.sync()?;
+        self.blobs.0.put(&manifest_name(found), &bytes)?;
         Ok(manifest)
     }
 

@@ -60,7 +60,10 @@ impl Store for MemoryStore {
     }
 
     async fn keep_currency(&self, currency: &str) -> Result<(), StoreError> {
-        self.kept().model.currency = currency.to_owned();
+        let kept = &mut self.kept().model.currency;
+        if kept.is_empty() {
+            currency.clone_into(kept);
+        }
         Ok(())
     }
 

@@ -90,11 +90,19 @@ async fn events_after(store: &dyn Store, after: u64, limit: u32, subject: Option
 /// The suite that every store passes.
 async fn suite(store: &dyn Store) {
     assert_eq!(shown(&store.load().await.unwrap()), shown(&Model::default()), "a new store is empty");
+    the_first_currency_is_kept(store).await;
     loads_what_was_committed(store).await;
     a_failed_batch_leaves_nothing(store).await;
     events_come_in_order(store).await;
     usage_and_ledger(store).await;
     answers(store).await;
+}
+
+async fn the_first_currency_is_kept(store: &dyn Store) {
+    for currency in ["EUR", "CHF", "EUR"] {
+        store.keep_currency(currency).await.unwrap();
+        assert_eq!(store.load().await.unwrap().currency, "EUR");
+    }
 }
 
 async fn loads_what_was_committed(store: &dyn Store) {

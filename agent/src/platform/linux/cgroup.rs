@@ -8,6 +8,8 @@ use chandler_protocol::inventory::Driver;
 use chandler_protocol::workload::{DriverKind, Limits};
 use chandler_protocol::{AssignmentId, Micros};
 
+use super::process::kill;
+
 /// All groups of this agent stand in one of this name, under the agent's own.
 const GROUP: &str = "chandler";
 /// Period of processor limits, in microseconds: the kernel's default.
@@ -143,6 +145,21 @@ impl Limiter {
                 }
             }
         }
+    }
+
+    /// Kills whatever is in the groups of a workload. Gives how many processes there were; more may have come since.
+    pub(crate) fn kill(&self, id: AssignmentId) -> usize {
+        let mut found = 0;
+        for dir in self.dirs(id) {
+            let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+            let pids: Vec<i32> = text.lines().filter_map(|l| l.parse().ok()).filter(|pid| *pid > 0).collect();
+            found += pids.len();
+            // Version 2 kills all at once, whatever they do meanwhile.
+            if !pids.is_empty() && fs::write(dir.join("cgroup.kill"), "1").is_err() {
+                pids.into_iter().for_each(kill);
+            }
+        }
+        found
     }
 
     /// Processor time of a workload so far, where one of its groups happens to count it.

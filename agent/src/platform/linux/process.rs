@@ -19,8 +19,10 @@ const TICKS: i64 = 100;
 const POLL: Duration = Duration::from_millis(100);
 /// Most processes of one workload that are looked at.
 const TREE_MAX: usize = 8_192;
-/// Bytes of a process' environment in which the mark is looked for.
-const ENVIRONMENT_MAX: usize = 128 << 10;
+/// Bytes of a process' environment in which the mark is looked for: the kernel lets none be larger.
+const ENVIRONMENT_MAX: usize = 6 << 20;
+/// Processes that are looked at before others get a turn.
+const LOOKED_AT_ONCE: usize = 64;
 
 /// One process, for ever (within one boot).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,23 +139,40 @@ pub(crate) fn signal_group(id: ProcId, signal: driver::Signal) {
     }
 }
 
-/// Kills every process whose environment holds `mark` (a whole `NAME=value`): those whose supervisor died and
-/// that hang under nobody any more.
-pub(crate) fn kill_marked(mark: &str) {
-    use std::io::Read;
-    let Ok(all) = fs::read_dir("/proc") else { return };
-    for pid in all.flatten().filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok()) {
-        let mut environment = Vec::new();
-        let Ok(file) = fs::File::open(format!("/proc/{pid}/environ")) else { continue };
-        if file.take(ENVIRONMENT_MAX as u64).read_to_end(&mut environment).is_err() {
-            continue;
+/// Kills every process whose environment holds `mark` (a whole `NAME=value`): those that hang under no supervisor.
+/// Gives how many there were. Dropping the future stops the search, so that it kills nothing of a later run.
+pub(crate) async fn kill_marked(mark: &str) -> usize {
+    let Ok(all) = fs::read_dir("/proc") else { return 0 };
+    let all: Vec<i32> = all.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+    let mut found = 0;
+    for some in all.chunks(LOOKED_AT_ONCE) {
+        for pid in some.iter().filter(|pid| is_marked(**pid, mark)) {
+            found += 1;
+            kill(*pid);
         }
-        if environment.split(|b| *b == 0).any(|entry| entry == mark.as_bytes())
-            && let Some(pid) = Pid::from_raw(pid)
-        {
-            let _ = rustix::process::kill_process(pid, Signal::KILL);
-        }
+        tokio::task::yield_now().await;
     }
+    found
+}
+
+fn is_marked(pid: i32, mark: &str) -> bool {
+    use std::io::Read;
+    let mut environment = Vec::new();
+    let Ok(file) = fs::File::open(format!("/proc/{pid}/environ")) else { return false };
+    file.take(ENVIRONMENT_MAX as u64).read_to_end(&mut environment).is_ok()
+        && environment.split(|b| *b == 0).any(|entry| entry == mark.as_bytes())
+}
+
+/// Kills the process that has this number now.
+pub(super) fn kill(pid: i32) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+    }
+}
+
+/// Kills the process group of a child that was not waited for yet: until then nobody else can have its number.
+pub(crate) fn kill_group(leader: &std::process::Child) {
+    let _ = rustix::process::kill_process_group(Pid::from_child(leader), Signal::KILL);
 }
 
 /// Waits for the end of a process that need not be a child.

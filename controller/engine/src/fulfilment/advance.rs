@@ -243,7 +243,8 @@ fn exit_text(exit: Exit) -> String {
     }
 }
 
-/// Old copies go once every new one is healthy: make before break, also for a count of one.
+/// Old copies go once every new one is healthy: make before break, also for a count of one. With them goes what they
+/// wrote: only state that is not exclusive is left behind like this, and the new terms may forbid that place.
 fn release_leaving(draft: &mut Draft<'_>, id: ServiceId) {
     let all = copies(draft, id);
     let staying: Vec<_> = all.iter().filter(|a| !a.leaving && a.state != AllocationState::Releasing).collect();
@@ -251,7 +252,7 @@ fn release_leaving(draft: &mut Draft<'_>, id: ServiceId) {
         return;
     }
     for old in all.iter().filter(|a| a.leaving) {
-        relocation::release(draft, old, "the copy that takes over is healthy");
+        relocation::wipe(draft, old, "the copy that takes over is healthy");
     }
 }
 

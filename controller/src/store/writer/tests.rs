@@ -46,6 +46,10 @@ impl Store for Moody {
         self.inner.load().await
     }
 
+    async fn keep_currency(&self, currency: &str) -> Result<(), StoreError> {
+        self.inner.keep_currency(currency).await
+    }
+
     async fn commit(&self, generation: u64, changes: &[Change]) -> Result<(), StoreError> {
         self.begun.add_permits(1);
         self.permits.acquire().await.unwrap().forget();
@@ -177,4 +181,14 @@ async fn nobody_hears_of_what_is_not_on_disk() {
     store.permits.add_permits(1);
     working.await.unwrap().unwrap();
     assert_eq!((writer.snapshot().generation, writer.snapshot().parties.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn the_currency_of_the_first_start_stays() {
+    let store = Arc::new(MemoryStore::default());
+    assert_eq!(writer(store.clone()).await.snapshot().currency, "EUR");
+    assert_eq!(writer(store.clone()).await.snapshot().currency, "EUR");
+    let other = Writer::start(store.clone(), Arc::new(SystemClock), Arc::new(SystemRandom), "CHF").await;
+    assert!(matches!(other, Err(StoreError::Currency { kept, wanted }) if kept == "EUR" && wanted == "CHF"));
+    assert_eq!(store.load().await.unwrap().currency, "EUR");
 }
