@@ -60,14 +60,8 @@ async fn says(daemon: &Daemon, word: &str, within: Duration) -> Result<()> {
 /// An agent as somebody starts it by hand, with no proxy in between.
 fn by_hand(fleet: &Fleet, name: &str) -> Result<Launch> {
     let dir = fleet.dir().join(name);
-    Ok(Launch::new(program("chandler-agent")?, name, &dir).args(["run", "--data-dir"]).arg(dir.join("data")).args([
-        "--name",
-        name,
-        "--offer-cpu",
-        "1000",
-        "--offer-memory",
-        "1 GiB",
-    ]))
+    let launch = Launch::new(program("chandler-agent")?, name, &dir).args(["run", "--name", name]);
+    Ok(launch.args(["--offer-cpu", "1000", "--offer-memory", "1 GiB", "--data-dir"]).arg(dir.join("data")))
 }
 
 /// Certificates of a few seconds follow each other; the software, the host's state and transfers do not notice.

@@ -25,11 +25,3 @@ fn a_seed_gives_the_same_trace_again_and_another_seed_another() {
     // Else the seed would not matter, and every run would be the same run.
     assert_ne!(traces[0].hash(), traces[1].hash());
 }
-
-#[test]
-fn hunt() {
-    for seed in 100..125 {
-        let found = std::panic::catch_unwind(|| run(seed));
-        println!("seed {seed}: {}", if found.is_ok() { "ok" } else { "FAILED" });
-    }
-}

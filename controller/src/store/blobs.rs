@@ -153,6 +153,12 @@ impl Blobs {
         self.0.get(&chunk_name(digest))
     }
 
+    /// Whether a chunk is here, undamaged.
+    fn has_chunk(&self, digest: Digest, plain: &[u8]) -> bool {
+        let Ok(packed) = self.chunk(digest) else { return false };
+        zstd::bulk::decompress(&packed, plain.len()).is_ok_and(|found| found == plain)
+    }
+
     /// The whole content of a blob, checked, or `None` when it is not here.
     ///
     /// # Errors
@@ -256,7 +262,8 @@ impl Receiver<'_> {
             return Err(BlobError::TooLarge);
         }
         let digest = Digest(*blake3::hash(&self.pending).as_bytes());
-        if !self.blobs.0.has(&chunk_name(digest)) {
+        // What is there counts only when it is whole: a damaged chunk is mended by whoever brings its content again.
+        if !self.blobs.has_chunk(digest, &self.pending) {
             let packed = zstd::encode_all(self.pending.as_slice(), LEVEL)?;
             self.blobs.0.put(&chunk_name(digest), &packed)?;
         }
@@ -288,6 +295,14 @@ mod tests {
         assert_eq!(manifest.chunks.len(), 3);
         assert!(manifest.is_sound());
         assert_eq!(blobs.read(manifest.digest).unwrap().unwrap(), content);
+
+        for (index, damage) in [&b"junk"[..], b"", &zstd::encode_all(&b"other"[..], LEVEL).unwrap()].iter().enumerate()
+        {
+            blobs.0.put(&chunk_name(manifest.chunks[index]), damage).unwrap();
+            assert!(blobs.read(manifest.digest).is_err(), "damage {index} is not noticed");
+            blobs.keep(&content).unwrap();
+            assert_eq!(blobs.read(manifest.digest).unwrap().unwrap(), content, "damage {index} is not mended");
+        }
 
         let mut receiver = blobs.receive(manifest.digest);
         receiver.push(&content[1..]).unwrap();
