@@ -1,12 +1,12 @@
 //! Background tasks. Each is idempotent, takes no input, runs periodically and when woken, calls the engine function of
 //! its name, and commits what that decided. Nothing is retried inside: the next run is the retry.
 
-mod answers;
 mod assurance;
 
 mod fulfilment;
 mod order;
 mod relocation;
+mod retention;
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub async fn run(writer: Writer, patience: Patience) {
         relocation::run(&writer),
         fulfilment::run(&writer),
         assurance::run(&writer, patience),
-        answers::run(&writer),
+        retention::run(&writer),
     );
 }
 

@@ -201,6 +201,8 @@ pub enum Change {
     Put(Record),
     /// An assignment is gone: its resources are back.
     RemoveAssignment(AssignmentId),
+    /// What was kept of an assignment that is long gone is forgotten.
+    ForgetAssignment(AssignmentId),
     /// An API token is gone.
     RemoveToken(TokenId),
     /// Something changed state.
@@ -260,6 +262,9 @@ impl Model {
                 if let Some(old) = self.assignments.remove(id) {
                     self.unindex_assignment(&old);
                 }
+            }
+            Change::ForgetAssignment(id) => {
+                self.closed_assignments.remove(id);
             }
             Change::RemoveToken(id) => {
                 self.tokens.remove(id);

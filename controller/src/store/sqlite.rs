@@ -234,6 +234,9 @@ async fn write(tx: &mut SqliteConnection, change: &Change) -> Result<(), StoreEr
         Change::RemoveAssignment(id) => {
             sqlx::query("DELETE FROM assignments WHERE key = ?").bind(id.to_string()).execute(tx).await?;
         }
+        Change::ForgetAssignment(id) => {
+            sqlx::query("DELETE FROM closed_assignments WHERE key = ?").bind(id.to_string()).execute(tx).await?;
+        }
         Change::RemoveToken(id) => {
             sqlx::query("DELETE FROM tokens WHERE key = ?").bind(id.to_string()).execute(tx).await?;
         }
