@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -24,14 +25,27 @@ use chandler_protocol::{Digest, Micros};
 /// How long anything may take on a busy machine before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The program of this name that the same build made.
+/// The program of this name that the same build made. Under cargo, it is brought up to date first.
 ///
 /// # Errors
 /// It was not built: `cargo build --workspace --bins` makes it.
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
+    static BUILT: Once = Once::new();
+    BUILT.call_once(|| build(own.components().any(|part| part.as_os_str() == "release")));
     let found = own.ancestors().skip(1).take(3).map(|dir| dir.join(name)).find(|path| path.is_file());
     found.with_context(|| format!("{name} is not built: run cargo build --workspace --bins"))
+}
+
+/// Builds the daemons as this program was built. Cargo does not do it by itself: it builds for a test what the test links.
+fn build(is_release: bool) {
+    let Some(cargo) = std::env::var_os("CARGO") else { return };
+    let mut command = std::process::Command::new(cargo);
+    // The whole workspace, as `tests/run` does: another selection would have other features, and be built anew.
+    command.args(["build", "--quiet", "--locked", "--workspace", "--bins"]);
+    command.args(is_release.then_some("--release"));
+    // What goes wrong here is said by cargo itself, and by the missing program.
+    let _ = command.current_dir(env!("CARGO_MANIFEST_DIR")).status();
 }
 
 /// How the controller is started.
