@@ -205,7 +205,7 @@ fn verdict(holds: Option<bool>) -> Status {
 fn running_cost(model: &Model, service: &Service) -> Option<chandler_protocol::MicroMoney> {
     let prices: Vec<_> = model
         .assignments_of(service.id)
-        .map(|a| crate::placement::monthly(a.rates, a.reserved, &service.price).total().0)
+        .map(|a| crate::placement::monthly(a.rates, a.reserved, &a.price).total().0)
         .collect();
     (!prices.is_empty())
         .then(|| chandler_protocol::MicroMoney(prices.iter().fold(0, |a, b| i64::saturating_add(a, *b))))

@@ -312,6 +312,8 @@ fn reserve(
         leaving: false,
         reserved: service.reserved(),
         rates: candidate.rates,
+        price: service.price.clone(),
+        previous: None,
         spec: service.spec.clone(),
         decision,
         reason: text.to_owned(),
@@ -325,7 +327,8 @@ fn reserve(
 
 /// A copy stays where it is; its configuration follows the service's.
 fn keep(draft: &mut Draft<'_>, assignment: &Assignment, service: &Service) {
-    let same = assignment.spec == service.spec;
+    // A new price is a new epoch too: the agent goes on, and splits what it meters at that moment.
+    let same = assignment.spec == service.spec && assignment.price == service.price;
     let (spec, reserved) = (service.spec.clone(), service.reserved());
     if same && !assignment.leaving {
         return;
@@ -339,9 +342,14 @@ fn keep(draft: &mut Draft<'_>, assignment: &Assignment, service: &Service) {
             format!("configured anew, epoch {epoch}"),
         );
     }
-    // Another reservation is another price: it is metered from nothing again.
-    let metered = if reserved == assignment.reserved { assignment.metered } else { Default::default() };
-    draft.put(Assignment { leaving: false, epoch, spec, reserved, metered, ..assignment.clone() });
+    let mut next =
+        Assignment { leaving: false, epoch, spec, reserved, price: service.price.clone(), ..assignment.clone() };
+    if (next.reserved, &next.price) != (assignment.reserved, &assignment.price) {
+        // Another tariff: it is metered from nothing again, and what is still to be reported of the old one is not lost.
+        next.previous = Some(assignment.tariff());
+        next.metered = Micros::ZERO;
+    }
+    draft.put(next);
 }
 
 fn note_replacement(draft: &mut Draft<'_>, service: &mut Service, replacement: Replacement) {

@@ -278,6 +278,10 @@ pub struct Assignment {
     pub reserved: Capacity,
     /// The site's rates when it was placed: what its owner is paid by.
     pub rates: Rates,
+    /// The provider's part of its price.
+    pub price: PriceTerms,
+    /// What it was metered under before it was configured anew: its agent may still have usage of that time to report.
+    pub previous: Option<Tariff>,
     /// What it runs.
     pub spec: WorkloadSpec,
     /// The decision that put it here.
@@ -292,6 +296,21 @@ pub struct Assignment {
     pub metered_total: Micros,
     /// What the agent last said.
     pub observed: Option<ObservedAssignment>,
+}
+
+/// What usage up to an epoch is rated by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tariff {
+    /// The last epoch it holds for.
+    pub epoch: u64,
+    /// What was reserved.
+    pub reserved: Capacity,
+    /// The site's rates.
+    pub rates: Rates,
+    /// The provider's part of the price.
+    pub price: PriceTerms,
+    /// How long was metered under it.
+    pub metered: Micros,
 }
 
 /// What is kept of an assignment that is gone: its agent may still have usage to report.
@@ -309,6 +328,8 @@ pub struct ClosedAssignment {
     pub reserved: Capacity,
     /// The rates it was under.
     pub rates: Rates,
+    /// The provider's part of its price.
+    pub price: PriceTerms,
     /// How long it was metered under them.
     pub metered: Micros,
     /// How long it was metered in all.
@@ -320,9 +341,16 @@ pub struct ClosedAssignment {
 }
 
 impl Assignment {
+    /// What its usage is rated by, up to its epoch.
+    pub fn tariff(&self) -> Tariff {
+        let Self { epoch, reserved, rates, metered, .. } = *self;
+        Tariff { epoch, reserved, rates, price: self.price.clone(), metered }
+    }
+
     /// What is kept of it once it is gone.
     pub fn closed(&self, at: Timestamp) -> ClosedAssignment {
         let Self { id, service, host, site, reserved, rates, metered, metered_total, since, .. } = *self;
-        ClosedAssignment { id, service, host, site, reserved, rates, metered, metered_total, since, at }
+        let price = self.price.clone();
+        ClosedAssignment { id, service, host, site, reserved, rates, price, metered, metered_total, since, at }
     }
 }

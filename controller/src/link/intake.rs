@@ -10,7 +10,7 @@ use chandler_engine::event::Noun;
 use chandler_engine::finance::{Meter, UsageRow, rate_next};
 use chandler_engine::fleet::Host;
 use chandler_engine::model::Change;
-use chandler_engine::service::{Assignment, ClosedAssignment};
+use chandler_engine::service::{Assignment, ClosedAssignment, Tariff};
 use chandler_engine::{assurance, fulfilment};
 use chandler_protocol::inventory::{HostInventory, PACKAGES_MAX};
 use chandler_protocol::message::{AgentMessage, ControllerMessage};
@@ -277,7 +277,28 @@ fn usage_row(draft: &mut Draft<'_>, host: HostId, record: &UsageRecord) -> Optio
     let service = draft.model.services.get(&closed.service)?.clone();
     let site = draft.model.sites.get(&closed.site)?.clone();
     let age = record.age.map_or(0, |a| a.0.clamp(0, AGE_MAX.0));
-    let row = UsageRow {
+    // What ran before it was configured anew is rated by what held then.
+    let earlier = open.as_ref().and_then(|a| a.previous.clone()).filter(|t| record.epoch <= t.epoch);
+    let is_earlier = earlier.is_some();
+    let tariff = earlier.unwrap_or_else(|| Tariff {
+        epoch: record.epoch,
+        reserved: closed.reserved,
+        rates: closed.rates,
+        price: closed.price.clone(),
+        metered: closed.metered,
+    });
+    let charge = rate_next(tariff.metered, running, tariff.reserved, tariff.rates, &tariff.price);
+    let metered = Micros(tariff.metered.0.saturating_add(running.0));
+    let metered_total = Micros(closed.metered_total.0.saturating_add(running.0));
+    match open {
+        Some(a) if is_earlier => {
+            let previous = Some(Tariff { metered, ..tariff.clone() });
+            draft.put(Assignment { previous, metered_total, ..a.as_ref().clone() });
+        }
+        Some(a) => draft.put(Assignment { metered, metered_total, ..a.as_ref().clone() }),
+        None => draft.put(ClosedAssignment { metered, metered_total, ..closed.clone() }),
+    }
+    Some(UsageRow {
         host,
         sequence: record.sequence,
         assignment: closed.id,
@@ -289,18 +310,11 @@ fn usage_row(draft: &mut Draft<'_>, host: HostId, record: &UsageRecord) -> Optio
         at: Timestamp(draft.now.0.saturating_sub(age)),
         running,
         cpu: Micros(record.cpu.0.max(0)),
-        reserved: closed.reserved,
-        rates: closed.rates,
-        price: service.price.clone(),
-        charge: rate_next(closed.metered, running, closed.reserved, closed.rates, &service.price),
-    };
-    let metered = Micros(closed.metered.0.saturating_add(running.0));
-    let metered_total = Micros(closed.metered_total.0.saturating_add(running.0));
-    match open {
-        Some(assignment) => draft.put(Assignment { metered, metered_total, ..assignment.as_ref().clone() }),
-        None => draft.put(ClosedAssignment { metered, metered_total, ..closed }),
-    }
-    Some(row)
+        reserved: tariff.reserved,
+        rates: tariff.rates,
+        price: tariff.price,
+        charge,
+    })
 }
 
 /// The running time of a record as far as it can be true: nothing ran for longer than it has existed. A site's owner is

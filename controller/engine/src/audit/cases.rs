@@ -69,6 +69,8 @@ fn assignment(n: u8) -> Assignment {
         decision: DecisionId::from_random([0; 10]),
         reason: String::new(),
         since: Timestamp(0),
+        price: wish().price,
+        previous: None,
         metered: chandler_protocol::Micros::ZERO,
         metered_total: chandler_protocol::Micros::ZERO,
         observed: None,

@@ -249,6 +249,20 @@ fn an_amended_sla_moves_the_service_and_the_old_copy_serves_until_the_new_one_do
 }
 
 #[test]
+fn usage_of_before_a_change_keeps_the_tariff_of_then() {
+    let mut world = World::of(1);
+    world.order("notes", Action::Add, |_| {});
+    world.admit();
+    world.agents(&[]);
+    world.order("notes", Action::Modify, |spec| spec.workload.limits.cpu = Some(MilliCpu(3_000)));
+    world.admit();
+    let a = world.model.assignments.values().next().unwrap();
+    let before = a.previous.clone().unwrap();
+    assert_eq!((before.epoch, before.reserved.cpu), (a.epoch - 1, MilliCpu(1_000)));
+    assert_eq!(a.reserved.cpu, MilliCpu(3_000));
+}
+
+#[test]
 fn an_amendment_that_cannot_be_met_changes_nothing() {
     let mut world = World::of(1);
     world.order("notes", Action::Add, |_| {});
