@@ -86,7 +86,9 @@ pub fn main_with(args: Vec<OsString>) -> ExitCode {
     };
     let Verb::Serve(flags) = arguments.command;
     let filter = EnvFilter::try_from_env("CHANDLER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal);
+    let _ = log.with_writer(std::io::stderr).try_init();
     match settings(flags).map_err(ServeError::from).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

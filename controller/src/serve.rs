@@ -106,7 +106,10 @@ impl Core {
             sessions: sessions.clone(),
             config: config.link(),
         };
-        let link = Link::listen(config.quic, &reset_key, world.sockets.as_ref(), shared)?;
+        let link = Link::listen(config.quic, &reset_key, world.sockets.as_ref(), shared).map_err(|e| match e {
+            IdentityError::Io(source) => listen_error(config.quic, source),
+            e => e.into(),
+        })?;
         let listening = link.local_addr().map_err(|source| listen_error(config.quic, source))?;
         authority.set_addresses(if config.advertise.is_empty() { vec![listening] } else { config.advertise.clone() });
         first_records(&writer).await?;

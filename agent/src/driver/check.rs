@@ -12,12 +12,16 @@ use crate::platform::{ProcessHandle, kill_group};
 /// Bytes of an HTTP answer in which the status line must end.
 const STATUS_LINE_MAX: usize = 1_024;
 
+/// Bytes of an answer that are read and thrown away before the connection is closed on it.
+const REST_MAX: usize = 64 << 10;
+
 /// Whether something accepts connections.
 pub(super) async fn tcp(port: u16) -> bool {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok()
 }
 
-/// Whether `GET path` is answered by 2xx or 3xx. Only the status line is read.
+/// Whether `GET path` is answered by 2xx or 3xx. Only the status line counts; the rest is read so that the program does
+/// not find its answer cut off.
 pub(super) async fn http(port: u16, path: &str) -> bool {
     // A path with a line break would smuggle a second request.
     if !path.starts_with('/') || path.chars().any(|c| c.is_control() || c == ' ') {
@@ -33,6 +37,12 @@ pub(super) async fn http(port: u16, path: &str) -> bool {
         match stream.read_buf(&mut line).await {
             Ok(0) | Err(_) => break,
             Ok(_) => {}
+        }
+    }
+    let mut rest = [0; 4_096];
+    for _ in 0..REST_MAX / rest.len() {
+        if !matches!(stream.read(&mut rest).await, Ok(1..)) {
+            break;
         }
     }
     is_good(&line)

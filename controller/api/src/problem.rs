@@ -108,8 +108,28 @@ codes! {
         "A disk was copied. Join one of the two again with a new join string.";
     WRONG_ROLE "E0206" 403 4 "a certificate of this role may not use this listener"
         "An agent's certificate is good for the agent listener and nothing else.";
+    NOT_A_JOIN_STRING "E0210" 400 2 "that is not a join string"
+        "Give the whole text that chandler join-token create printed: chandler-agent run --join-file FILE.";
+    AGENT_UNREACHABLE "E0211" 503 9 "the agent cannot reach the controller"
+        "Start the controller, or let UDP to its --quic address through. chandler-agent doctor measures the way.";
+    WRONG_AUTHORITY "E0212" 403 4 "another controller answers than the join string names"
+        "Ask for a new join string, or find out who answers at that address.";
+    NOT_JOINED "E0213" 409 4 "this computer has not joined a controller"
+        "chandler-agent run --join-file FILE, with a string from chandler join-token create.";
+    AGENT_IN_USE "E0214" 409 6 "another agent runs with this data directory"
+        "Stop it, or give another --data-dir.";
+    AGENT_SETTINGS "E0215" 400 2 "the agent's settings are wrong"
+        "The message names the file and the key.";
+    AGENT_DATA "E0216" 500 1 "the agent's data directory cannot be used"
+        "Give --data-dir, or the right to write there.";
+    AGENT_DISK "E0217" 500 1 "what the agent keeps on disk cannot be read or written"
+        "The message names it. If it is damaged, join again with a new join string and a new --data-dir.";
+    AGENT_IDENTITY "E0218" 500 1 "the agent's key or certificate cannot be used"
+        "Join again with a new join string and a new --data-dir.";
+    AGENT_TASK "E0219" 500 1 "a part of the agent ended unexpectedly"
+        "An error of the agent itself; its software runs on. Start the agent again.";
     INFEASIBLE "E0301" 422 7 "no host meets all of this SLA"
-        "Each term can be met, but not all at once. The nearest feasible offers are listed; change one term.";
+        "No host meets all that was asked, even when empty. Where a changed term would help, the nearest offers are listed; otherwise the cause names what no host has.";
     NO_CAPACITY "E0302" 409 7 "the hosts that fit are full"
         "The SLA can be met, but not now. Wait, make the order smaller, or take one of the nearest offers.";
     NOT_AN_ARTIFACT "E0401" 404 5 "there is no such artifact"

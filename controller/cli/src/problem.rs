@@ -51,6 +51,8 @@ pub enum Failure {
     },
     /// Ctrl-C.
     Interrupted(String),
+    /// Nobody reads standard output any more.
+    Closed,
 }
 
 /// A command that can be given again with a changed term.
@@ -93,6 +95,7 @@ impl Failure {
             Self::Usage(_) => 2,
             Self::Ended { exit, .. } => *exit,
             Self::Interrupted(_) => 130,
+            Self::Closed => 0,
         }
     }
 }
@@ -114,6 +117,9 @@ impl From<ClientError> for Failure {
 
 /// Tells people, and programs that asked for JSON, and gives the exit status.
 pub(crate) fn report(failure: &Failure, out: &Out) -> u8 {
+    if matches!(failure, Failure::Closed) {
+        return failure.exit();
+    }
     out.error(&text(failure));
     if let (true, Failure::Problem { problem, .. }) = (out.is_json(), failure) {
         out.error_object(problem.as_ref());
@@ -131,6 +137,7 @@ pub fn text(failure: &Failure) -> String {
             format!("error: {}{next}", paragraph(what))
         }
         Failure::Interrupted(what) => paragraph(what),
+        Failure::Closed => String::new(),
     }
 }
 
@@ -201,7 +208,12 @@ pub(crate) fn brief(alternative: &Alternative) -> String {
 fn command(again: &Again, alternative: &Alternative) -> Option<String> {
     let value = unquoted(&alternative.value);
     match again {
-        Again::Set(command) => Some(format!("{command} --set {}={}", shell(&alternative.term), shell(value))),
+        // Two terms that must change together are joined by " + ", and so are their values.
+        Again::Set(command) => {
+            let pairs = alternative.term.split(" + ").zip(value.split(" + "));
+            let sets = pairs.map(|(term, value)| format!(" --set {}={}", shell(term), shell(unquoted(value))));
+            Some(format!("{command}{}", sets.collect::<String>()))
+        }
         Again::Amend(command) => {
             let flag = match alternative.term.as_str() {
                 "sla.cost.max" => "--cost",

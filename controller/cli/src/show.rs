@@ -105,8 +105,10 @@ pub(crate) fn stdout(text: &str) -> Result<(), Failure> {
 pub(crate) fn raw(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Failure::local(format!("cannot write to stdout: {e}"))),
-        _ => Ok(()),
+        Ok(()) => Ok(()),
+        // Whoever read has read enough: a command that goes on printing ends here, and well.
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Err(Failure::Closed),
+        Err(e) => Err(Failure::local(format!("cannot write to stdout: {e}"))),
     }
 }
 

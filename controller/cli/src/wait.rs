@@ -99,7 +99,9 @@ async fn follow(session: &Session, mut order: Order, deadline: Instant) -> Resul
         let pause = if started.elapsed() < OFTEN_FOR { LOOK_OFTEN } else { LOOK_SELDOM };
         tokio::time::sleep(pause.min(deadline.saturating_duration_since(Instant::now()))).await;
         if Instant::now() >= deadline {
-            let text = format!("{id} is {} after {:.1} s", word::of(&order.state), started.elapsed().as_secs_f64());
+            let why = if order.reason.is_empty() { String::new() } else { format!(" ({})", order.reason) };
+            let text =
+                format!("{id} is {} after {:.1} s{why}", word::of(&order.state), started.elapsed().as_secs_f64());
             return Err(Failure::timed_out(format!("{text}; look again: chandler order show {id}")));
         }
         // An answer that never comes may not outlast the deadline.

@@ -373,7 +373,12 @@ impl Model {
     /// Whether some host may be there or not: it has not been heard from, and is not lost yet. Until that is known,
     /// nothing is refused for want of a host.
     pub fn is_unsure(&self) -> bool {
-        let limbo = |h: &Host| matches!(h.state, HostState::Active | HostState::Unknown) && !self.pulse(h.id).connected;
+        let limbo = |h: &Host| match h.state {
+            HostState::Active | HostState::Unknown => !self.pulse(h.id).connected,
+            // It has just joined and has not said yet what it is.
+            HostState::Registered => self.pulse(h.id).connected,
+            HostState::Lost | HostState::Revoked => false,
+        };
         self.hosts.values().any(|h| limbo(h))
     }
 

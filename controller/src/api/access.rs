@@ -177,8 +177,11 @@ fn admit(api: &Shared, request: &Request) -> Result<Option<Caller>, Failure> {
         Some(Route { roles: None, .. }) => return Ok(None),
         Some(Route { roles: Some(roles), .. }) => roles,
     };
-    let caller = identify(&api.writer.snapshot(), request.headers())
-        .ok_or_else(|| Problem::new(NOT_SIGNED_IN, "send Authorization: Bearer and a token that was not deleted"))?;
+    let caller = identify(&api.writer.snapshot(), request.headers()).ok_or_else(|| {
+        let given = request.headers().contains_key(header::AUTHORIZATION);
+        let why = if given { "the token is not known here, or was deleted" } else { "no token was given" };
+        Problem::new(NOT_SIGNED_IN, why)
+    })?;
     if !roles.contains(&caller.role) {
         return Err(
             Problem::new(FORBIDDEN, format!("{method} {path} is not for a {} token", role_text(caller.role))).into()

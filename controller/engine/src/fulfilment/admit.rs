@@ -35,14 +35,15 @@ pub fn admit(draft: &mut Draft<'_>) {
 
 /// Ends an order that is not final: what it reserved is given back.
 pub fn cancel(draft: &mut Draft<'_>, order: &Order, reason: &str) {
-    let services: Vec<_> = draft.model.services_of(order.id).cloned().collect();
-    if order.action == Action::Add {
-        for service in &services {
-            terminate(draft, service, reason);
-        }
+    // Cancelled first: what ends because of it does not complete the order.
+    draft.order_to(order, OrderState::Cancelled, reason);
+    if order.action != Action::Add {
+        return;
     }
-    let Some(order) = draft.model.orders.get(&order.id).cloned() else { return };
-    draft.order_to(&order, OrderState::Cancelled, reason);
+    let services: Vec<_> = draft.model.services_of(order.id).cloned().collect();
+    for service in &services {
+        terminate(draft, &Service { pending_order: None, ..service.as_ref().clone() }, reason);
+    }
 }
 
 fn add_service(draft: &mut Draft<'_>, order: &Arc<Order>) {

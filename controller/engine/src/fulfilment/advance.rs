@@ -128,6 +128,7 @@ fn fail(draft: &mut Draft<'_>, a: &Assignment, failure: Failure, message: &str) 
         relocation::release(draft, a, &reason);
         return give_up(draft, setback);
     }
+    tell_order(draft, &setback);
     draft.put(setback);
     if stays {
         // Its state is here, so that it is tried again here: a new epoch makes the agent begin anew.
@@ -150,6 +151,15 @@ fn set_back(service: &Service, now: Timestamp, reason: &str) -> Service {
         n => Micros(Micros::from_secs(1 << (n - 2).min(20)).0.min(PAUSE_MAX.0)),
     };
     Service { setbacks, not_before: now.after(pause), reason: reason.to_owned(), ..service.clone() }
+}
+
+/// The order that waits for this service says why it is not done yet.
+fn tell_order(draft: &mut Draft<'_>, service: &Service) {
+    let Some(order) = service.pending_order.and_then(|o| draft.model.orders.get(&o).cloned()) else { return };
+    let state = order.state.as_str();
+    let reason = format!("try {}: {}", service.setbacks, service.reason);
+    draft.event((Noun::Order, order.id.to_string(), &order.name), state, state, reason.clone());
+    draft.put(Order { reason, ..order.as_ref().clone() });
 }
 
 /// It could not be run anywhere: the order has failed, or the item has.
@@ -218,7 +228,12 @@ fn item_ended(draft: &mut Draft<'_>, a: &Assignment, exit: Exit) {
     service.exit = Some(exit);
     service.outputs = a.observed.as_ref().map(|o| o.outputs.clone()).unwrap_or_default();
     // What its agent says about it, for instance which results are missing.
-    service.reason = a.observed.as_ref().map(|o| o.message.clone()).unwrap_or_default();
+    let said = a.observed.as_ref().map(|o| o.message.clone()).unwrap_or_default();
+    service.reason = match (exit == Exit::Code(0), said.is_empty()) {
+        (true, _) => said,
+        (false, true) => format!("ended with {}", exit_text(exit)),
+        (false, false) => format!("ended with {}; {said}", exit_text(exit)),
+    };
     service.completed_at = Some(draft.now);
     let to = if exit == Exit::Code(0) { OperatingStatus::Completed } else { OperatingStatus::Failed };
     draft.event(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chandler_api::service::{Log, LogQuery};
+use chandler_api::service::{Log, LogQuery, ServiceState};
 
 use crate::problem::Failure;
 use crate::session::Session;
@@ -28,11 +28,24 @@ pub(super) async fn run(session: &Session, service: &str, stderr: bool, follow: 
             raw(log_text(&log.text).as_bytes())?;
         }
         let (offset, caught_up) = next(&log);
+        if caught_up && has_ended(session, service).await? {
+            // What was written between the last look and the end.
+            let rest = client.service_logs(service, &LogQuery { stream, offset: Some(offset) }).await?;
+            return if session.out.is_json() {
+                session.out.json_line(&rest)
+            } else {
+                raw(log_text(&rest.text).as_bytes())
+            };
+        }
         if caught_up {
             tokio::time::sleep(LOOK).await;
         }
         let host = std::mem::take(&mut log.host);
         log = client.service_logs(service, &LogQuery { stream: stream.clone(), offset: Some(offset) }).await?;
+        // A log that was collected after its item ended is on no host, and counts on.
+        if log.host.is_empty() {
+            continue;
+        }
         if log.host != host {
             session.out.talk(&format!("-- now on {}", log.host));
         }
@@ -41,6 +54,12 @@ pub(super) async fn run(session: &Session, service: &str, stderr: bool, follow: 
             log = client.service_logs(service, &LogQuery { stream: stream.clone(), offset: Some(0) }).await?;
         }
     }
+}
+
+/// Whether nothing more can come: a task item has ended, or the service is gone.
+async fn has_ended(session: &Session, service: &str) -> Result<bool, Failure> {
+    let known = session.client()?.service(service).await?;
+    Ok(known.state == ServiceState::Terminated || known.exit.is_some())
 }
 
 /// Where the next part starts, and whether this was all there is. A byte that is not UTF-8 becomes longer in the
