@@ -112,6 +112,12 @@ pub(super) fn find<'m>(model: &'m Model, caller: Caller, reference: &str) -> Res
         let service = model.services.get(&id).filter(|s| caller.acts_for(s.customer));
         return service.map(AsRef::as_ref).ok_or_else(|| not_found("service", reference));
     }
+    if let Some((name, item)) = reference.split_once('/') {
+        // An item as lists show it: of the newest task of that name.
+        let items = model.services.values().filter(|s| s.name == name && s.item.as_deref() == Some(item));
+        let newest = items.filter(|s| caller.acts_for(s.customer)).max_by_key(|s| s.turn);
+        return newest.map(AsRef::as_ref).ok_or_else(|| not_found("service", reference));
+    }
     let live: Vec<&Service> = match caller.party {
         Some(own) => model.by_name.get(&(own, reference.to_owned())).into_iter().collect::<Vec<_>>(),
         None => model.by_name.iter().filter(|((_, name), _)| name == reference).map(|(_, id)| id).collect(),

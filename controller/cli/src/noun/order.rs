@@ -22,6 +22,44 @@ pub(crate) struct Order {
     verb: Verb,
 }
 
+/// The examples, and what may stand in an order file.
+const SUBMIT_HELP: &str = r#"Examples:
+  chandler order submit -f notes.toml --wait
+  chandler order submit -f notes.toml --set sla.cost.max="11.20 EUR/month"
+  chandler order submit -f count.toml --items 'data/*.csv' --wait --timeout "1 h"
+
+The order file (TOML, or the same as JSON); what has a default may be left out:
+  customer = "acme"                  # not with a customer's own token
+  name     = "notes"                 # action = "modify" changes the service of this name
+  [software]
+  kind        = "service"            # or "task": runs to completion, once for each item
+  artifact    = "notes@1.0.0"        # or installed = { name = "python3", path = "/usr/bin/python3" }
+  command     = ["./notes", "--listen", "127.0.0.1:{port.http}", "--data", "{state}"]
+                                     # ./ is inside the artifact; {port.NAME} {state} {work}, in tasks {item}
+  environment = { MODE = "quiet" }
+  limits      = { cpu = 0.5, memory = "256 MiB", pids = 100, enforce = false }
+  port        = [{ name = "http", mode = "http" }]
+  state       = { path = "data", exclusive = true }
+  health      = { http = "/healthz", port = "http", interval = "1 s" }     # or tcp = true, or exec = [..]
+  restart     = { attempts = 5, delay = "200 ms", delayMax = "30 s" }
+  stop        = { signal = "terminate", grace = "10 s" }
+  outputs     = ["{item}.json"]      # tasks: collected from the working directory, where the inputs are put
+  timeLimit   = "10 min"             # tasks: for one run
+  retries     = 0                    # tasks
+  [sla]                              # any one alone, or any combination
+  cost          = { max = "30 EUR/month" }
+  interactivity = { p95 = "50 ms" }
+  availability  = { min = "99.5 %" }
+  residency     = ["DE", "CH"]
+  capacity      = { cores = 4, gpus = 0 }
+  deadline      = { within = "2 h" } # tasks
+  [policy]
+  owners   = ["customer", "provider", "partner", "remote"]
+  replicas = 1                       # or { min = 1, max = 3 }: the availability decides
+  [[item]]                           # tasks; or --items 'data/*.csv' makes one for each file
+  name   = "a"
+  inputs = [{ path = "a.csv", file = "data/a.csv" }]"#;
+
 /// An order file and what is changed in it.
 #[derive(Debug, Args)]
 pub(crate) struct FileArgs {
@@ -81,7 +119,7 @@ impl WaitArgs {
 enum Verb {
     /// Submit an order
     #[command(
-        after_help = "Examples:\n  chandler order submit -f notes.toml --wait\n  chandler order submit -f notes.toml --set sla.cost.max=\"11.20 EUR/month\"\n  chandler order submit -f count.toml --items 'data/*.csv' --wait --timeout \"1 h\""
+        after_help = SUBMIT_HELP
     )]
     Submit {
         #[command(flatten)]
@@ -172,4 +210,19 @@ fn text(order: &Item) -> String {
         text.push_str(clean(&line, usize::MAX).trim_end());
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use chandler_api::order::OrderRequest;
+
+    use super::SUBMIT_HELP;
+
+    #[test]
+    fn the_order_file_of_the_help_is_an_order() {
+        let (_, file) = SUBMIT_HELP.split_once("may be left out:\n").unwrap();
+        let order: OrderRequest = toml::from_str(file).unwrap();
+        assert_eq!(order.software.retries, 0);
+        assert_eq!(order.items.len(), 1);
+    }
 }
