@@ -63,7 +63,9 @@ const WORDS: &[Word] = &[
 ];
 
 /// Directories of the machines this is developed on.
-const HOMES: &[&str] = &["/work/", "/root/", "/home/user/", "/Users/"];
+/// Written in two parts, so that this file does not find itself.
+const HOMES: &[&str] =
+    &[concat!("/", "work/"), concat!("/", "root/"), concat!("/home/", "user/"), concat!("/", "Users/")];
 
 /// The lists above hold what they forbid.
 const THIS: &str = "tests/tidy/words.rs";
@@ -125,6 +127,6 @@ fn has_absolute(line: &str, home: &str) -> bool {
 
 #[test]
 fn paths_inside_a_directory_are_no_machine() {
-    assert!(has_absolute("cd /work/main", "/work/") && has_absolute("x=\"/work/a\"", "/work/"));
-    assert!(!has_absolute("{data}/work/in.txt a-1/work/x", "/work/"));
+    assert!(has_absolute("cd /srv/main", "/srv/") && has_absolute("x=\"/srv/a\"", "/srv/"));
+    assert!(!has_absolute("{data}/srv/in.txt a-1/srv/x", "/srv/"));
 }

@@ -65,7 +65,7 @@ pub fn estimate(history: &History, kind: SiteRole, now: Timestamp, observable_si
 /// Share of the time that at least one of several hosts is up, when their failures are independent.
 ///
 /// Real joint downtime of desktop PCs is 5, 10 and 22 % above the independent product for 2, 3 and 4 hosts
-/// (measured on the desktop trace; `reference/placement.md`), so the product is raised by that.
+/// (measured on the trace of desktop PCs by Bolosky et al., SIGMETRICS 2000), so the product is raised by that.
 pub fn of_any(hosts: &[Ppm]) -> Ppm {
     const CORRELATION_PERCENT: [u64; 5] = [100, 100, 105, 110, 122];
     let mut down: u64 = 1_000_000;
