@@ -142,10 +142,11 @@ async fn a_refused_agent_waits_as_long_as_it_is_told() {
         message: "come back later".into(),
         retry_after: Some(Micros::from_millis(100)),
     };
+    let said = std::time::Instant::now();
     controller.say(chandler_protocol::message::ControllerMessage::Refused(refusal));
     // The test's controller repeats what it said, so each session ends in the same way.
     controller.until("a third session", |h| (h.hellos.len() >= 3).then_some(())).await;
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(said.elapsed() >= Duration::from_millis(200), "two waits of 100 ms lie between the first and the third");
 }
 
 #[tokio::test]

@@ -39,7 +39,8 @@ async fn a_controller_that_is_not_there_is_tried_three_times_over_two_seconds() 
     let error = Client::new(&format!("http://{address}"), None).unwrap().status().await.unwrap_err();
     assert_eq!(error.code(), "E0107");
     let text = error.to_string();
-    assert!(text.starts_with(&format!("{address} refused the connection (3 tries, 2.")), "{text}");
+    // At least two seconds; a busy machine takes longer.
+    assert!(text.starts_with(&format!("{address} refused the connection (3 tries, ")), "{text}");
     assert!(started.elapsed() >= Duration::from_secs(2));
 }
 
