@@ -8,6 +8,7 @@ pub mod artifact;
 pub mod board;
 mod cli;
 pub mod command;
+pub mod custody;
 pub mod disk;
 pub mod driver;
 pub mod error;

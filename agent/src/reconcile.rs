@@ -126,15 +126,15 @@ pub fn plan(wanted: &Assignment, local: &Local, now: Micros) -> Step {
     let later = local.retry_at.filter(|at| *at > now);
     let or_wait = |step: Step| later.map_or(step, Step::Wait);
     match (wanted.target, &local.running) {
-        (Target::Stopped | Target::Wiped, Some(_)) => Step::Stop,
-        (Target::Stopped, None) => Step::Rest,
+        (Target::Stopped | Target::Wiped | Target::Seal { .. } | Target::Receive(_), Some(_)) => Step::Stop,
+        (Target::Stopped | Target::Seal { .. } | Target::Receive(_), None) => Step::Rest,
         (Target::Wiped, None) if local.wiped => Step::Rest,
         (Target::Wiped, None) => or_wait(Step::Wipe),
-        (Target::Running, Some(running)) if is_same_launch(running, &wanted.spec) => Step::Watch(None),
+        (Target::Running | Target::Own(_), Some(running)) if is_same_launch(running, &wanted.spec) => Step::Watch(None),
         // Replaced only once the new files are here: until then the old one goes on.
-        (Target::Running, Some(_)) if local.ready => Step::Stop,
-        (Target::Running, Some(_)) => later.map_or(Step::Fetch, |at| Step::Watch(Some(at))),
-        (Target::Running, None) => match (wanted.spec.kind, local.ended) {
+        (Target::Running | Target::Own(_), Some(_)) if local.ready => Step::Stop,
+        (Target::Running | Target::Own(_), Some(_)) => later.map_or(Step::Fetch, |at| Step::Watch(Some(at))),
+        (Target::Running | Target::Own(_), None) => match (wanted.spec.kind, local.ended) {
             (WorkloadKind::Task, Some(_)) if local.collected => Step::Rest,
             (WorkloadKind::Task, Some(_)) => or_wait(Step::Collect),
             _ if local.given_up.is_some() => Step::Rest,

@@ -140,6 +140,7 @@ async fn handle(shared: &Arc<Shared>, outbox: &mut Outbox, message: ControllerMe
         ControllerMessage::Desired(desired) => shared.accept(desired),
         ControllerMessage::TelemetryAcknowledged(sequence) => lock(&shared.telemetry).acknowledge(sequence),
         ControllerMessage::UsageAcknowledged(sequence) => lock(&shared.journal).acknowledge(sequence),
+        ControllerMessage::Ways(_) | ControllerMessage::Lease(_) => {}
         ControllerMessage::Command(command) => {
             let arrived = shared.world.clock.boot();
             let outcome = execute(shared, &command, arrived).await;

@@ -152,6 +152,9 @@ fn phase_name(phase: Phase) -> String {
         Phase::Completed(_) => "completed".into(),
         Phase::Failed(_) => "failed".into(),
         Phase::Wiped => "wiped".into(),
+        Phase::Receiving(p) => format!("receiving, round {}", p.rounds + 1),
+        Phase::Verified(_) => "verified".into(),
+        Phase::Sealed(_) => "sealed".into(),
     }
 }
 

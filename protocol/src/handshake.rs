@@ -6,8 +6,10 @@ use crate::{Micros, Timestamp};
 
 /// ALPN of the control connection.
 pub const ALPN: &[u8] = b"chandler/1";
-/// The newest version of the messages that this build speaks.
-pub const VERSION: u16 = 1;
+/// The newest version of the messages that this build speaks. Version 2 knows leases, ways and moves.
+pub const VERSION: u16 = 2;
+/// The first version whose agents can hold a lease, carry tunnels and move state.
+pub const VERSION_MOVES: u16 = 2;
 /// The oldest version that this build still speaks.
 pub const VERSION_MIN: u16 = 1;
 

@@ -99,6 +99,8 @@ ids! {
     AssignmentId "a" "an assignment";
     /// A signed, versioned SLA.
     AgreementId "ag" "an agreement";
+    /// One change of place of one copy of a service.
+    MoveId "m" "a move";
     /// The immutable record of one placement.
     DecisionId "d" "a decision";
     /// A month's receivable of one customer.

@@ -11,16 +11,19 @@ pub mod handshake;
 pub mod id;
 pub mod inventory;
 pub mod join;
+pub mod lease;
 pub mod message;
 pub mod state;
 pub mod telemetry;
 pub mod text;
+pub mod tunnel;
 pub mod unit;
 pub mod usage;
+pub mod way;
 pub mod workload;
 pub mod world;
 
 pub use id::{
-    AgreementId, AssignmentId, BillId, DecisionId, HostId, OrderId, PartyId, QuoteId, ServiceId, SiteId, TokenId,
+    AgreementId, AssignmentId, BillId, DecisionId, HostId, MoveId, OrderId, PartyId, QuoteId, ServiceId, SiteId, TokenId,
 };
 pub use unit::{Bytes, Digest, MicroMoney, Micros, MilliCpu, Ppm, Timestamp};

@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 use crate::command::{Command, CommandResult};
 use crate::handshake::{Hello, Refusal, Welcome};
 use crate::inventory::HostInventory;
+use crate::lease::{LeaseGrant, LeaseRequest};
 use crate::state::{DesiredState, ObservedState};
 use crate::telemetry::Sample;
 use crate::usage::UsageRecord;
+use crate::way::{ObservedWays, Ways};
 
 /// What an agent says.
 #[expect(clippy::large_enum_variant, reason = "an inventory is sent once a connection; boxing would not save a copy")]
@@ -29,6 +31,10 @@ pub enum AgentMessage {
     Renew(Vec<u8>),
     /// Nothing new, still here. Any other message says the same.
     Alive,
+    /// What became of the ways: doors, tunnels, notices. Since version 2.
+    Ways(ObservedWays),
+    /// Asks for leases. Since version 2.
+    Lease(LeaseRequest),
 }
 
 /// What a controller says.
@@ -48,4 +54,8 @@ pub enum ControllerMessage {
     Command(Command),
     /// The new certificate, DER.
     Renewed(Vec<u8>),
+    /// The doors that the agent shall keep and the hosts that it may talk to. Since version 2.
+    Ways(Ways),
+    /// The leases that were given. Since version 2.
+    Lease(LeaseGrant),
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::workload::WorkloadSpec;
-use crate::{AssignmentId, Digest, Micros};
+use crate::{AssignmentId, Bytes, Digest, HostId, Micros};
 
 /// All that one agent shall run. Replaces what was said before when `generation` is higher.
 ///
@@ -39,6 +39,85 @@ pub enum Target {
     Stopped,
     /// It does not run and its files are gone.
     Wiped,
+    /// It runs as the owner of its state. Since version 2.
+    Own(Own),
+    /// It does not run here yet: its software is made ready and its state is received from the copy that owns it, round
+    /// after round, until it is told otherwise. Since version 2.
+    Receive(Receive),
+    /// It does not run any more: it is stopped, gives up its lease, its state is written out and measured, and it never
+    /// runs again but under a higher epoch. Since version 2.
+    Seal {
+        /// Counts the attempts to hand this state over.
+        attempt: u64,
+    },
+}
+
+/// How the owner of a state runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Own {
+    /// It may run only while its agent holds a lease for it, and is killed before the lease ends.
+    pub leased: bool,
+    /// Its first start under this epoch begins with exactly this received state, or does not happen.
+    pub from: Option<Received>,
+}
+
+/// A whole state that was received, compared with what the source measured, and written out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Received {
+    /// The attempt it was received in.
+    pub attempt: u64,
+    /// The root of the tree of its hashes.
+    pub root: Digest,
+}
+
+/// Where a state is received from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receive {
+    /// Counts the attempts to hand this state over.
+    pub attempt: u64,
+    /// The host of the copy that owns the state.
+    pub host: HostId,
+    /// That copy.
+    pub source: AssignmentId,
+    /// Most bytes a second while the source runs; no limit when absent. The last round is never slowed.
+    pub rate_max: Option<Bytes>,
+}
+
+/// How far a state is received.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The attempt.
+    pub attempt: u64,
+    /// Rounds that are complete: each one brought the copy to how the source was at some moment in it.
+    pub rounds: u32,
+    /// Of this round: bytes that are here, of those that differed when it began.
+    pub done: Bytes,
+    /// Of this round: bytes that differed when it began.
+    pub total: Bytes,
+    /// Size of the whole state.
+    pub size: Bytes,
+    /// Bytes that came over the wire in this attempt, all rounds together.
+    pub sent: Bytes,
+    /// Bytes of state that differed in the last complete round, and how long that round took: how quickly the
+    /// source changes.
+    pub dirty: Bytes,
+    /// How long the last complete round took.
+    pub took: Micros,
+    /// Bytes of state a second, lately.
+    pub rate: Bytes,
+    /// The last round would be short now: what is missing fits the hold.
+    pub in_step: bool,
+}
+
+/// A state that its copy gave up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed {
+    /// The attempt.
+    pub attempt: u64,
+    /// The root of the tree of its hashes.
+    pub root: Digest,
+    /// The generation of the last lease it ran under; 0 when it ran without one.
+    pub lease: u64,
 }
 
 /// What an agent found. Whole, like [`DesiredState`].
@@ -98,6 +177,12 @@ pub enum Phase {
     Failed(Failure),
     /// Stopped and its files are gone.
     Wiped,
+    /// Does not run; its state is being received. Since version 2.
+    Receiving(Progress),
+    /// Does not run; the whole of a sealed state is here, compared and written out. Since version 2.
+    Verified(Received),
+    /// Does not run and never will under this epoch. Since version 2.
+    Sealed(Sealed),
 }
 
 /// How a program ended.
@@ -126,6 +211,8 @@ pub enum Failure {
     Crashing,
     /// The specification asks for what this agent cannot do.
     Unsupported,
+    /// Its state could not be received, or is not what it was to begin with. Since version 2.
+    State,
 }
 
 /// What the health checks of one run found, as counts since the start: a lost report loses nothing.

@@ -36,14 +36,14 @@ impl Supervisor {
     pub(super) async fn rest(&mut self) -> Result<(), Gone> {
         match (self.wanted.target, self.record.ended, self.local.given_up) {
             (Target::Wiped, ..) => self.show_phase(Phase::Wiped, ""),
-            (Target::Stopped, ..) => self.show_phase(Phase::Stopped, ""),
-            (Target::Running, Some(exit), _) => {
+            (Target::Stopped | Target::Seal { .. } | Target::Receive(_), ..) => self.show_phase(Phase::Stopped, ""),
+            (Target::Running | Target::Own(_), Some(exit), _) => {
                 let note = self.record.note.clone();
                 self.show_record();
                 self.show_phase(Phase::Completed(exit), &note);
             }
             // Why is on the board since it was given up.
-            (Target::Running, None, _) => {}
+            (Target::Running | Target::Own(_), None, _) => {}
         }
         self.order().await
     }

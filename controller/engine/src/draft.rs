@@ -1,6 +1,6 @@
 //! A draft: changes being composed. Each is applied to a private copy at once, so that later steps see earlier ones.
 
-use chandler_protocol::Timestamp;
+use chandler_protocol::{Micros, Timestamp};
 
 use crate::event::{Event, Noun};
 use crate::model::{Change, Model};
@@ -17,6 +17,8 @@ pub struct Draft<'a> {
     pub changes: Vec<Change>,
     /// The time.
     pub now: Timestamp,
+    /// The time by a clock that never jumps: what leases are counted by. Means nothing after a restart.
+    pub boot: Micros,
     by: String,
     ids: &'a mut Ids<'a>,
 }
@@ -30,7 +32,14 @@ impl std::fmt::Debug for Draft<'_> {
 impl<'a> Draft<'a> {
     /// An empty draft on `model`. `by` stands in its events.
     pub fn new(model: &Model, now: Timestamp, by: &str, ids: &'a mut Ids<'a>) -> Self {
-        Self { model: model.clone(), changes: Vec::new(), now, by: by.to_owned(), ids }
+        Self { model: model.clone(), changes: Vec::new(), now, boot: Micros(now.0), by: by.to_owned(), ids }
+    }
+
+    /// The same with another clock that never jumps; without this it is the wall clock.
+    #[must_use]
+    pub fn at_boot(mut self, boot: Micros) -> Self {
+        self.boot = boot;
+        self
     }
 
     /// Random bytes for a new id.

@@ -31,6 +31,8 @@ pub enum Noun {
     Bill,
     /// The controller itself.
     Controller,
+    /// A change of place.
+    Move,
 }
 
 impl Noun {
@@ -49,6 +51,7 @@ impl Noun {
             Self::Assignment => "assignment",
             Self::Bill => "bill",
             Self::Controller => "controller",
+            Self::Move => "move",
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The fleet: hosts as the store knows them, and how they do right now.
 
+use std::net::SocketAddr;
+
 use chandler_protocol::inventory::HostInventory;
 use chandler_protocol::telemetry::Readings;
 use chandler_protocol::{Bytes, HostId, Micros, MilliCpu, SiteId, Timestamp};
@@ -96,6 +98,26 @@ pub struct Host {
     pub rtt: Option<Micros>,
     /// When software last failed here, newest last; at most [`FAILURES_KEPT`].
     pub failures: Vec<Timestamp>,
+    /// The version of the messages that its agent spoke last; 0 before it first connected.
+    #[serde(default)]
+    pub protocol: u16,
+    /// Where its agent accepts tunnels, best first.
+    #[serde(default)]
+    pub listens: Vec<SocketAddr>,
+    /// Whether new work may come to it.
+    #[serde(default)]
+    pub drain: Option<Drain>,
+}
+
+/// Why a host shall be left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// Since when.
+    pub since: Timestamp,
+    /// Who asked for it.
+    pub by: String,
+    /// Why, in their words.
+    pub reason: String,
 }
 
 /// How many failures are remembered for each host.

@@ -16,6 +16,7 @@ pub mod fleet;
 pub mod fulfilment;
 pub mod identity;
 pub mod model;
+pub mod movement;
 pub mod order;
 pub mod party;
 pub mod placement;

@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
+use chandler_protocol::way::{ObservedDoor, ObservedPath, Told};
 use chandler_protocol::{
-    AgreementId, AssignmentId, BillId, Digest, HostId, MicroMoney, OrderId, PartyId, ServiceId, SiteId, Timestamp,
+    AgreementId, AssignmentId, BillId, Digest, HostId, MicroMoney, Micros, MoveId, OrderId, PartyId, ServiceId, SiteId, Timestamp,
     TokenId,
 };
 use imbl::{OrdMap, OrdSet};
@@ -18,6 +19,7 @@ use crate::event::Event;
 use crate::finance::{Bill, Meter, UsageRow};
 use crate::fleet::{Capacity, Host, HostState, Pulse};
 use crate::identity::{JoinToken, Token};
+use crate::movement::Move;
 use crate::order::Order;
 use crate::party::Party;
 use crate::placement::Decision;
@@ -106,6 +108,16 @@ macro_rules! records {
             pub pulses: OrdMap<HostId, Pulse>,
             /// Since when the controller has been up and listening: silence before that means nothing.
             pub observable_since: Timestamp,
+            /// The same by the clock that never jumps: before it, any lease may have been given. Not in the store.
+            pub leasing_since: Micros,
+            /// When each leased assignment was last given a lease, by the clock that never jumps. Not in the store.
+            pub leases: OrdMap<AssignmentId, Micros>,
+            /// What each door last said of itself, by service and host. Not in the store.
+            pub doors: OrdMap<(ServiceId, HostId), Arc<ObservedDoor>>,
+            /// How hosts reach each other: (from, to). Not in the store.
+            pub paths: OrdMap<(HostId, HostId), ObservedPath>,
+            /// Workloads that were told of their move: the newest attempt of each. Not in the store.
+            pub told: OrdMap<AssignmentId, Told>,
             /// ISO 4217 code of the currency of all amounts.
             pub currency: String,
             /// Sums of rated usage.
@@ -124,6 +136,8 @@ macro_rules! records {
             pub open_orders: OrdMap<u64, OrderId>,
             /// Services that are not terminated and not ended. Derived.
             pub live: OrdSet<ServiceId>,
+            /// Moves under way of each service. Derived.
+            pub moving: OrdMap<ServiceId, OrdSet<MoveId>>,
         }
 
         impl Record {
@@ -190,6 +204,8 @@ records! {
     ClosedAssignment closed_assignments: AssignmentId => ClosedAssignment, |v: &ClosedAssignment| v.id, |v: &ClosedAssignment| v.id.to_string();
     /// How much of each host's usage is stored.
     Meter meters: HostId => Meter, |v: &Meter| v.host, |v: &Meter| v.host.to_string();
+    /// Moves.
+    Move moves: MoveId => Move, |v: &Move| v.id, |v: &Move| v.id.to_string();
     /// Bills.
     Bill bills: BillId => Bill, |v: &Bill| v.id, |v: &Bill| v.id.to_string();
 }
@@ -203,6 +219,8 @@ pub enum Change {
     RemoveAssignment(AssignmentId),
     /// What was kept of an assignment that is long gone is forgotten.
     ForgetAssignment(AssignmentId),
+    /// A move that ended long ago is forgotten.
+    ForgetMove(MoveId),
     /// An API token is gone.
     RemoveToken(TokenId),
     /// Something changed state.
@@ -236,6 +254,7 @@ from_record!(
     Assignment,
     ClosedAssignment,
     Meter,
+    Move,
     Bill
 );
 
@@ -254,6 +273,7 @@ impl Model {
                     Record::Assignment(a) => self.index_assignment(a),
                     Record::Service(s) => self.index_service(s),
                     Record::Order(o) => self.index_order(o),
+                    Record::Move(m) => self.index_move(m),
                     _ => {}
                 }
                 record.put(self);
@@ -265,6 +285,9 @@ impl Model {
             }
             Change::ForgetAssignment(id) => {
                 self.closed_assignments.remove(id);
+            }
+            Change::ForgetMove(id) => {
+                self.moves.remove(id);
             }
             Change::RemoveToken(id) => {
                 self.tokens.remove(id);
@@ -326,6 +349,16 @@ impl Model {
         }
     }
 
+    fn index_move(&mut self, new: &Arc<Move>) {
+        if new.phase.is_final() {
+            if let Some(set) = self.moving.get_mut(&new.service) {
+                set.remove(&new.id);
+            }
+        } else {
+            self.moving.entry(new.service).or_default().insert(new.id);
+        }
+    }
+
     fn index_order(&mut self, new: &Arc<Order>) {
         self.last_order = self.last_order.max(new.number);
         if new.state.is_final() {
@@ -348,6 +381,17 @@ impl Model {
     /// The services of one order, in order of id.
     pub fn services_of(&self, order: OrderId) -> impl Iterator<Item = &Arc<Service>> {
         self.by_order.get(&order).into_iter().flatten().filter_map(|id| self.services.get(id))
+    }
+
+    /// The moves of one service that are under way, in order of id.
+    pub fn moves_of(&self, service: ServiceId) -> impl Iterator<Item = &Arc<Move>> {
+        self.moving.get(&service).into_iter().flatten().filter_map(|id| self.moves.get(id))
+    }
+
+    /// What the doors of one service last said of themselves, in order of host.
+    pub fn doors_of(&self, service: ServiceId) -> impl Iterator<Item = (HostId, &Arc<ObservedDoor>)> {
+        let first = (service, HostId::from_random([0; 10]));
+        self.doors.range(first..).take_while(move |((s, _), _)| *s == service).map(|((_, h), door)| (*h, door))
     }
 
     /// The party of this name.

@@ -1,7 +1,7 @@
 //! Orders: what a customer asked for, and the states an order goes through (TMF622).
 
-use chandler_protocol::workload::{InputFile, WorkloadSpec};
-use chandler_protocol::{AgreementId, OrderId, PartyId, ServiceId, Timestamp};
+use chandler_protocol::workload::{InputFile, Probe, WorkloadSpec};
+use chandler_protocol::{AgreementId, Bytes, Micros, OrderId, PartyId, ServiceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::sla::{Alternative, Terms};
@@ -102,6 +102,105 @@ pub struct Policy {
     pub replicas_max: u32,
     /// Whether a host that cannot enforce the limits is refused.
     pub enforce_limits: bool,
+    /// How it may be moved.
+    #[serde(default)]
+    pub mobility: Mobility,
+    /// Where its front doors are.
+    #[serde(default)]
+    pub front: Front,
+    /// Services that it uses, each through a front door on its own host.
+    #[serde(default)]
+    pub uses: Vec<Use>,
+}
+
+/// What a copy does when it cannot hear the controller.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnPartition {
+    /// It runs on; for a while there may be two of it, and then the better one is kept.
+    #[default]
+    KeepRunning,
+    /// It stops before another one is started.
+    Stop,
+}
+
+/// What happens when the machine with the only copy of the state is lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnLoss {
+    /// The service waits for it: nothing that was written is given up without a person.
+    #[default]
+    Wait,
+    /// It begins anew with no state, and says so.
+    StartEmpty,
+}
+
+/// How a service may be moved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mobility {
+    /// The longest that a request may wait while it moves. At most [`HOLD_LONGEST`].
+    pub hold_max: Micros,
+    /// How long requests under way may take before its state is sealed; a longer one puts the move off.
+    pub drain_max: Micros,
+    /// Whether requests and connections that last longer may be cut.
+    pub cut_allowed: bool,
+    /// How it is told of a move, if it wants to be.
+    pub prepare: Option<Prepare>,
+    /// What a copy does when it cannot hear the controller.
+    pub on_partition: OnPartition,
+    /// What happens when its state is lost.
+    pub on_loss: OnLoss,
+    /// Most bytes of state a second while it serves.
+    pub rate_max: Option<Bytes>,
+    /// How long the old state is kept after a move.
+    pub undo_kept: Micros,
+}
+
+/// The longest hold that may be asked for.
+pub const HOLD_LONGEST: Micros = Micros::from_secs(10);
+
+impl Default for Mobility {
+    fn default() -> Self {
+        Self {
+            hold_max: Micros::from_secs(2),
+            drain_max: Micros::from_secs(5),
+            cut_allowed: false,
+            prepare: None,
+            on_partition: OnPartition::KeepRunning,
+            on_loss: OnLoss::Wait,
+            rate_max: None,
+            undo_kept: Micros::from_secs(86_400),
+        }
+    }
+}
+
+/// How software is told of a move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepare {
+    /// A success says that it is at a good point now.
+    pub tell: Probe,
+    /// How long it has.
+    pub within: Micros,
+}
+
+/// Where a service's front doors are, beside the customer's own computers and the hosts of services that use it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Front {
+    /// Names of hosts and sites.
+    pub on: Vec<String>,
+    /// Whether they also listen on the host's own network.
+    pub lan: bool,
+    /// Port numbers that were chosen, by name of port.
+    pub numbers: Vec<(String, u16)>,
+}
+
+/// A service of the same customer that this one uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Use {
+    /// Its name.
+    pub service: String,
+    /// Environment variables that get an address of it: (variable, name of its port).
+    pub environment: Vec<(String, String)>,
 }
 
 /// Most copies of one service.

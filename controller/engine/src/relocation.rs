@@ -4,6 +4,8 @@
 //! difference. Copies on hosts that were chosen again stay untouched; new ones are reserved; old ones leave once
 //! the new ones are healthy.
 
+pub mod tenure;
+
 use std::sync::Arc;
 
 use chandler_protocol::state::Target;

@@ -3,12 +3,13 @@
 use chandler_protocol::state::{Exit, ObservedAssignment, OutputFile, Target};
 use chandler_protocol::workload::{WorkloadKind, WorkloadSpec};
 use chandler_protocol::{
-    AgreementId, AssignmentId, DecisionId, HostId, MicroMoney, Micros, OrderId, PartyId, ServiceId, SiteId, Timestamp,
+    AgreementId, AssignmentId, DecisionId, HostId, MicroMoney, Micros, MoveId, OrderId, PartyId, ServiceId, SiteId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::Capacity;
-use crate::order::Policy;
+use crate::order::{OnPartition, Policy};
+use crate::relocation::tenure::Tenure;
 use crate::site::Rates;
 use crate::sla::Predicted;
 
@@ -81,6 +82,22 @@ pub enum Trigger {
     ProcessFailed,
     /// The host's identity was revoked.
     HostRevoked,
+    /// A person said where it shall be.
+    Operator,
+    /// The customer's own criterion: cheaper now, on the own premises, at certain hours.
+    CustomerCriterion,
+    /// The provider's criterion: a drain, a maintenance window, a margin floor, consolidation, own resources first.
+    ProviderCriterion,
+    /// The host or the service is used more, or less, than it should be.
+    Utilisation,
+    /// The host will not be up often enough, or is about to go.
+    PredictedAvailability,
+    /// The host, or the service, was not up often enough.
+    ActualAvailability,
+    /// A price changed.
+    Price,
+    /// The way to the host became longer.
+    RoundTrip,
 }
 
 impl Trigger {
@@ -93,6 +110,14 @@ impl Trigger {
             Self::HostFailed => "hostFailed",
             Self::ProcessFailed => "processFailed",
             Self::HostRevoked => "hostRevoked",
+            Self::Operator => "operator",
+            Self::CustomerCriterion => "customerCriterion",
+            Self::ProviderCriterion => "providerCriterion",
+            Self::Utilisation => "utilisation",
+            Self::PredictedAvailability => "predictedAvailability",
+            Self::ActualAvailability => "actualAvailability",
+            Self::Price => "price",
+            Self::RoundTrip => "roundTrip",
         }
     }
 }
@@ -187,6 +212,23 @@ pub struct Service {
     pub completed_at: Option<Timestamp>,
     /// Measured availability so far.
     pub measured: Measured,
+    /// Who owns its state, when one copy at a time does, and how ownership passes on.
+    #[serde(default)]
+    pub tenure: Option<Tenure>,
+    /// Where front doors send its requests.
+    #[serde(default)]
+    pub route: Route,
+}
+
+/// Where front doors send a service's requests.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// Grows with every change.
+    pub sequence: u64,
+    /// Requests wait for this move, in this attempt.
+    pub hold: Option<(MoveId, u64)>,
+    /// The copies that serve, in order of id.
+    pub backends: Vec<AssignmentId>,
 }
 
 impl Service {
@@ -198,6 +240,16 @@ impl Service {
     /// Whether it has ever answered: only then can it have written state.
     pub const fn has_run(&self) -> bool {
         self.completed_at.is_some()
+    }
+
+    /// Whether its state moves with it: there is one copy, and it keeps state.
+    pub fn carries_state(&self) -> bool {
+        self.spec.state.is_some() && (self.is_exclusive() || self.policy.replicas_max <= 1)
+    }
+
+    /// Whether a copy may run only under a lease, so that it surely has stopped once its host is silent for long enough.
+    pub fn is_leased(&self) -> bool {
+        !self.is_task() && (self.is_exclusive() || self.policy.mobility.on_partition == OnPartition::Stop)
     }
 
     /// Whether at most one copy may run anywhere, because it alone may write its state.

@@ -241,6 +241,9 @@ const fn phase(phase: Phase) -> &'static str {
         Phase::Completed(_) => "completed",
         Phase::Failed(_) => "failed",
         Phase::Wiped => "wiped",
+        Phase::Receiving(_) => "receiving",
+        Phase::Verified(_) => "verified",
+        Phase::Sealed(_) => "sealed",
     }
 }
 

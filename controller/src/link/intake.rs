@@ -97,7 +97,7 @@ impl Intake {
             AgentMessage::Usage(records) => self.usage(records).await?,
             AgentMessage::CommandResult(result) => self.shared.sessions.result(self.host, result),
             AgentMessage::Renew(csr) => self.renew(csr).await?,
-            AgentMessage::Alive => {}
+            AgentMessage::Alive | AgentMessage::Ways(_) | AgentMessage::Lease(_) => {}
         }
         self.alive().await;
         Ok(())

@@ -108,6 +108,9 @@ fn enter(draft: &mut Draft<'_>, id: HostId, site: SiteId, wanted: &str, key_fing
         history: History::default(),
         rtt: None,
         failures: Vec::new(),
+        protocol: 0,
+        listens: Vec::new(),
+        drain: None,
     });
     site_name
 }

@@ -80,6 +80,7 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         let mut model = store.load().await?;
         model.observable_since = clock.now();
+        model.leasing_since = clock.boot();
         if model.currency.is_empty() {
             store.keep_currency(currency).await?;
             model.currency = currency.to_owned();
@@ -211,7 +212,7 @@ impl Run {
     /// Runs one piece of work on the model of this group.
     fn prepare(&self, model: &mut Model, job: Job) -> Option<(Finish, Vec<Change>)> {
         let mut ids = || id_bytes(self.random.as_ref());
-        let mut draft = Draft::new(model, self.clock.now(), &job.by, &mut ids);
+        let mut draft = Draft::new(model, self.clock.now(), &job.by, &mut ids).at_boot(self.clock.boot());
         // Work that panics writes nothing and takes nobody with it: its caller sees its reply dropped.
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (job.work)(&mut draft)));
         let Ok(finish) = done else {

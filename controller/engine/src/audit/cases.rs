@@ -50,6 +50,8 @@ fn service() -> Service {
         retries_left: 0,
         completed_at: None,
         measured: Measured::default(),
+        tenure: None,
+        route: crate::service::Route::default(),
     }
 }
 

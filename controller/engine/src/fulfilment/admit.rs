@@ -313,6 +313,8 @@ fn new_service(
         retries_left: order.spec.retries,
         completed_at: None,
         measured: crate::service::Measured::default(),
+        tenure: None,
+        route: crate::service::Route::default(),
     }
 }
 

@@ -115,6 +115,7 @@ fn fail(draft: &mut Draft<'_>, a: &Assignment, failure: Failure, message: &str) 
         Failure::Start => "it could not be started",
         Failure::Crashing => "it keeps ending by itself",
         Failure::Unsupported => "the agent cannot run it",
+        Failure::State => "its state could not be had",
     };
     let reason = format!("failed on {}: {why} ({message})", draft.model.host_name(a.host));
     let Some(service) = draft.model.services.get(&a.service).cloned() else { return };

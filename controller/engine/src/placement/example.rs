@@ -9,7 +9,7 @@ use chandler_protocol::{Bytes, Digest, HostId, MicroMoney, Micros, MilliCpu, Par
 use super::{HostView, Request};
 use crate::availability::History;
 use crate::fleet::{Capacity, Host, HostState};
-use crate::order::{OwnerKind, Policy};
+use crate::order::{Front, Mobility, OwnerKind, Policy};
 use crate::service::PriceTerms;
 use crate::site::{Rates, SiteRole};
 use crate::sla::Terms;
@@ -68,6 +68,9 @@ pub(crate) fn spot(n: u8, price: i64) -> Spot {
         history: History::default(),
         rtt: None,
         failures: Vec::new(),
+        protocol: 2,
+        listens: Vec::new(),
+        drain: None,
     };
     Spot {
         host,
@@ -189,6 +192,9 @@ pub(crate) fn wish() -> Wish {
             replicas_min: 1,
             replicas_max: 1,
             enforce_limits: true,
+            mobility: Mobility::default(),
+            front: Front::default(),
+            uses: Vec::new(),
         },
         price: PriceTerms { offering: ("standard".to_owned(), 1), margin_percent: 0, management_hour: MicroMoney(0) },
         access_rtt: Micros::ZERO,

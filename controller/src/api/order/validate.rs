@@ -6,7 +6,7 @@ use chandler_api::order::{ITEMS_MAX, Input, OrderRequest, OwnerKind as ShownOwne
 use chandler_api::sla::SlaTerms;
 use chandler_engine::catalogue::Offering;
 use chandler_engine::model::Model;
-use chandler_engine::order::{ItemSpec, OrderSpec, OwnerKind, Policy, REPLICAS_MAX};
+use chandler_engine::order::{Front, ItemSpec, Mobility, OrderSpec, OwnerKind, Policy, REPLICAS_MAX};
 use chandler_engine::sla::Terms;
 use chandler_protocol::text::{is_inner_path, is_name};
 use chandler_protocol::workload::InputFile;
@@ -162,6 +162,9 @@ fn policy(fields: &mut Fields, request: &OrderRequest) -> Policy {
         replicas_min: replicas.min,
         replicas_max: replicas.max,
         enforce_limits: request.software.limits.enforce,
+        mobility: Mobility::default(),
+        front: Front::default(),
+        uses: Vec::new(),
     }
 }
 
