@@ -8,6 +8,8 @@ mod join;
 mod listener;
 mod session;
 mod sessions;
+pub(crate) mod shim;
+mod speaker;
 mod tls;
 
 pub use listener::{Link, LinkConfig, Shared};
