@@ -9,6 +9,8 @@ mod listener;
 mod relay;
 mod session;
 mod sessions;
+pub(crate) mod shim;
+mod speaker;
 mod tls;
 
 pub use listener::{Link, LinkConfig, Shared};

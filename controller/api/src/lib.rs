@@ -9,6 +9,7 @@ pub mod bill;
 pub mod client;
 pub mod event;
 pub mod host;
+pub mod mobility;
 pub mod offering;
 pub mod order;
 pub mod page;

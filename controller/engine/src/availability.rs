@@ -1,9 +1,15 @@
 //! How often a host will be up: a Beta posterior over what was seen of it, shrunk towards its kind.
 
+mod bins;
+mod forecast;
+
 use chandler_protocol::{Micros, Ppm, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::site::SiteRole;
+
+pub use bins::Bins;
+pub use forecast::{Forecast, forecast};
 
 /// How often a host was there, in its life so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +22,9 @@ pub struct History {
     pub outages: u32,
     /// The stretch that is going on: whether it is up, and since when. `None` before the first connection.
     pub current: Option<(bool, Timestamp)>,
+    /// At which hours it was there, closed stretches only.
+    #[serde(default)]
+    pub hours: Bins,
 }
 
 impl History {
@@ -24,7 +33,9 @@ impl History {
     #[must_use]
     pub fn observe(mut self, up: bool, now: Timestamp, observable_since: Timestamp) -> Self {
         if let Some((was_up, since)) = self.current {
-            let seen = now.since(since.max(observable_since));
+            let from = since.max(observable_since);
+            let seen = now.since(from);
+            self.hours = self.hours.with(was_up, from, now);
             if was_up {
                 self.up.0 = self.up.0.saturating_add(seen.0);
             } else {
@@ -88,7 +99,7 @@ mod tests {
     #[test]
     fn new_hosts_are_believed_to_be_like_their_kind_and_then_like_themselves() {
         let check = |up, down, kind| {
-            let history = History { up: hours(up), down: hours(down), outages: 0, current: None };
+            let history = History { up: hours(up), down: hours(down), ..History::default() };
             estimate(&history, kind, Timestamp(0), Timestamp(0)).0
         };
         assert_eq!(check(0, 0, SiteRole::Provider), 999_000);
