@@ -30,6 +30,7 @@ mod sync;
 pub mod telemetry;
 pub mod time;
 pub mod tls;
+pub mod tunnel;
 pub mod usage;
 pub mod workloads;
 pub mod world;
