@@ -32,6 +32,7 @@ pub mod time;
 pub mod tls;
 pub mod tunnel;
 pub mod usage;
+mod ways;
 pub mod workloads;
 pub mod world;
 

@@ -11,9 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
-use super::carried::{Carried, Stream};
-use super::serve::Serve;
 use super::OpenError;
+use super::carried::{Carried, Stream};
+use crate::workloads::Serve;
 
 /// How long a workload on this computer may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -45,9 +45,10 @@ pub(super) async fn to_this_host(serve: Arc<dyn Serve>, request: &TunnelRequest)
             Ok(Carried::Local(stream))
         }
         TunnelRequest::State { assignment, attempt } => {
-            let (near, far) = tokio::io::duplex(PIPE);
             let (assignment, attempt) = (*assignment, *attempt);
-            tokio::spawn(async move { serve.state(assignment, attempt, Carried::Pipe(far)).await });
+            serve.gives_state(assignment, attempt).map_err(|(why, epoch)| OpenError::Refused { why, epoch })?;
+            let (near, far) = tokio::io::duplex(PIPE);
+            tokio::spawn(async move { serve.state(assignment, attempt, Box::new(Carried::Pipe(far))).await });
             Ok(Carried::Pipe(near))
         }
         TunnelRequest::Ping => Ok(Carried::Pipe(tokio::io::duplex(1).0)),

@@ -83,7 +83,7 @@ async fn cut_off() -> (Agent, Agent, Arc<Relay>) {
     let (a, b, relay) = (Agent::start(1).await, Agent::start(2).await, Arc::new(Relay::default()));
     for (one, other) in [(&a, &b), (&b, &a)] {
         one.tunnels.set_grants(&[Grant { addresses: Vec::new(), relay: true, ..other.grant() }]);
-        one.tunnels.set_controller(Some(relay.route(one.id)));
+        one.tunnels.set_controller(relay.route(one.id));
     }
     until("both reach the relay", || lock(&relay.lines).len() == 2).await;
     (a, b, relay)

@@ -16,6 +16,7 @@ use chandler_protocol::message::{AgentMessage, ControllerMessage};
 use chandler_protocol::state::{DesiredState, ObservedState};
 use chandler_protocol::telemetry::{self, Readings};
 use chandler_protocol::usage::UsageRecord;
+use chandler_protocol::way::ObservedWays;
 use chandler_protocol::{Digest, HostId, Micros, Timestamp};
 use quinn::crypto::rustls::QuicServerConfig;
 use rcgen::{
@@ -37,6 +38,7 @@ pub(crate) struct Heard {
     pub(crate) outputs: BTreeMap<String, Vec<u8>>,
     pub(crate) renewals: u32,
     pub(crate) alive: u32,
+    pub(crate) ways: Vec<ObservedWays>,
     pub(crate) chunks_given: u32,
     pub(crate) wrong: Vec<String>,
 }
@@ -49,6 +51,8 @@ pub(crate) struct Mood {
     /// The certificate was issued this long ago and ends in as long.
     pub(crate) life: Option<Duration>,
     pub(crate) keep_usage: bool,
+    /// The version of the messages that it speaks; 1 when absent.
+    pub(crate) version: Option<u16>,
 }
 
 pub(crate) struct Controller {
@@ -264,8 +268,9 @@ impl Desk {
         };
         self.heard.lock().unwrap().hellos.push(hello);
         let stored = self.heard.lock().unwrap().usage.keys().next_back().copied().unwrap_or(0);
+        let version = self.mood.lock().unwrap().version.unwrap_or(1);
         let welcome = Welcome {
-            version: 1,
+            version,
             controller_time: now(),
             telemetry_interval: Micros::from_millis(100),
             heartbeat: Micros::from_millis(300),
@@ -339,6 +344,8 @@ impl Desk {
                 return Some(ControllerMessage::Renewed(self.authority.sign(&csr, None)));
             }
             AgentMessage::Alive => heard.alive += 1,
+            AgentMessage::Ways(ways) => heard.ways.push(ways),
+            AgentMessage::Lease(_) => heard.wrong.push("a lease was asked for".into()),
         }
         None
     }

@@ -7,3 +7,4 @@ mod daemon;
 mod failures;
 mod life;
 mod tasks;
+mod ways;
