@@ -10,31 +10,12 @@ use chandler_protocol::AssignmentId;
 use chandler_protocol::tunnel::TunnelRefusal;
 
 use crate::driver::Ports;
-use crate::states::{BoxedStream, StateSource, States};
+use crate::states::{StateSource, States};
 use crate::sync::lock;
+use crate::tunnel::{Carried, Serve};
 
 /// Why a stream is not carried, and the epoch that is known here for the copy (0: none).
-pub type NotServed = (TunnelRefusal, u64);
-
-/// Answers those who ask for a port or the state of a copy on this computer. Whether they may ask at all is decided
-/// before, by their grants.
-#[async_trait]
-pub trait Serve: Send + Sync {
-    /// Where a port of a copy listens. `epoch` is that of the route it was chosen from.
-    ///
-    /// # Errors
-    /// Nothing must reach the copy: see [`TunnelRefusal`].
-    fn port(&self, assignment: AssignmentId, epoch: u64, port: &str) -> Result<SocketAddr, NotServed>;
-
-    /// Whether the state of a copy is given. Asked before the stream is answered.
-    ///
-    /// # Errors
-    /// It is not: see [`TunnelRefusal`].
-    fn gives_state(&self, assignment: AssignmentId, attempt: u64) -> Result<(), NotServed>;
-
-    /// Gives the state of a copy over a stream that was answered; until one side ends it.
-    async fn state(&self, assignment: AssignmentId, attempt: u64, stream: BoxedStream);
-}
+type NotServed = (TunnelRefusal, u64);
 
 /// How far a copy is, as those who want to reach it see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +83,11 @@ impl Workloads {
         }
     }
 
+    /// Whether a copy owns a state, sealed or not.
+    fn gives_state(&self, id: AssignmentId) -> bool {
+        lock(&self.known).get(&id).is_some_and(|copy| copy.gives)
+    }
+
     /// The state is not given any more; what is remembered of it is let go of.
     pub(crate) fn forget_source(&self, id: AssignmentId) {
         lock(&self.sources).remove(&id);
@@ -126,17 +112,9 @@ impl Serve for Workloads {
         }
     }
 
-    fn gives_state(&self, assignment: AssignmentId, _: u64) -> Result<(), NotServed> {
-        match lock(&self.known).get(&assignment) {
-            None => Err((TunnelRefusal::NotHere, 0)),
-            Some(copy) if !copy.gives => Err((TunnelRefusal::NotHere, copy.epoch)),
-            Some(_) => Ok(()),
-        }
-    }
-
-    async fn state(&self, assignment: AssignmentId, attempt: u64, stream: BoxedStream) {
-        if self.gives_state(assignment, attempt).is_ok() {
-            self.source(assignment).serve(attempt, stream).await;
+    async fn state(&self, assignment: AssignmentId, attempt: u64, stream: Carried) {
+        if self.gives_state(assignment) {
+            self.source(assignment).serve(attempt, Box::new(stream)).await;
         }
     }
 }
@@ -146,7 +124,7 @@ mod tests {
     use chandler_protocol::Digest;
 
     use super::*;
-    use crate::states::{StateError, StateReceiver};
+    use crate::states::{BoxedStream, StateError, StateReceiver};
 
     struct Nothing;
 
@@ -194,12 +172,12 @@ mod tests {
     fn a_state_is_given_only_by_a_copy_that_owns_one() {
         let (id, ports) = (AssignmentId::from_random([1; 10]), Ports::new());
         let workloads = Workloads::new(Arc::new(Nothing));
-        assert_eq!(workloads.gives_state(id, 1), Err((TunnelRefusal::NotHere, 0)));
+        assert!(!workloads.gives_state(id), "nobody knows it");
         workloads.set(id, 3, Standing::Other, &ports, false);
-        assert_eq!(workloads.gives_state(id, 1), Err((TunnelRefusal::NotHere, 3)));
+        assert!(!workloads.gives_state(id));
         workloads.set(id, 3, Standing::Sealed, &ports, true);
-        assert_eq!(workloads.gives_state(id, 1), Ok(()), "what is sealed is what is given");
+        assert!(workloads.gives_state(id), "what is sealed is what is given");
         workloads.remove(id);
-        assert_eq!(workloads.gives_state(id, 1), Err((TunnelRefusal::NotHere, 0)));
+        assert!(!workloads.gives_state(id));
     }
 }

@@ -19,6 +19,15 @@ pub(crate) const ORDER: &str = "order";
 pub(crate) const RUN: &str = "run";
 /// Written by the supervisor when all has ended: an [`ExitRecord`].
 pub(crate) const EXIT: &str = "exit";
+/// Written by the agent while software runs under a lease: a [`LeaseRecord`].
+pub(crate) const LEASE: &str = "lease";
+/// A pipe: whatever arrives in it tells the supervisor to look at [`LEASE`].
+pub(crate) const LOOK: &str = "look";
+/// Written by the supervisor before it ends a run because its lease is over: an [`ExpiredRecord`].
+pub(crate) const EXPIRED: &str = "expired";
+/// The variable that marks every process of an assignment. Its value is the run directory, so that two agents on
+/// one computer never take each other's processes for their own.
+pub(crate) const MARK: &str = "CHANDLER_RUN";
 /// Locked by the supervisor as long as it lives.
 const LOCK: &str = "lock";
 /// Largest of these files.
@@ -60,6 +69,21 @@ pub(crate) struct ExitRecord {
     pub(crate) ended: Micros,
     pub(crate) exit: Exit,
     pub(crate) cpu: Option<Micros>,
+}
+
+/// What the supervisor guards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LeaseRecord {
+    pub(crate) boot_id: [u8; 16],
+    /// Everything is killed then, by the boot clock; `None`: nothing is guarded any more.
+    pub(crate) until: Option<Micros>,
+}
+
+/// A run was ended because its lease was over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ExpiredRecord {
+    pub(crate) boot_id: [u8; 16],
+    pub(crate) started: Micros,
 }
 
 /// The one line that the supervisor says to the agent that started it.

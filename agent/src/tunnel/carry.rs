@@ -11,9 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
+use super::OpenError;
 use super::carried::{Carried, Stream};
 use super::serve::Serve;
-use super::OpenError;
 
 /// How long a workload on this computer may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(2);

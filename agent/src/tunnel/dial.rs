@@ -91,7 +91,8 @@ async fn connect(
         Path::Relayed => format!("through the relay: {error}"),
         Path::Direct | Path::None => format!("{address}: {error}"),
     };
-    let transport = if path == Path::Direct { transport::direct(tunnels.settings.offload) } else { transport::relayed() };
+    let transport =
+        if path == Path::Direct { transport::direct(tunnels.settings.offload) } else { transport::relayed() };
     let mut config = tunnels.credentials.dialling(key, transport).map_err(|e| failed(&e))?;
     tunnels.sockets.adjust(&mut config);
     let connecting = endpoint.connect_with(config, address, NAME).map_err(|e| failed(&e))?;

@@ -161,7 +161,10 @@ async fn what_is_cut_off_is_never_taken_for_whole() {
     let mut stream = a.tunnels.open(b.id, &port("hears")).await.unwrap();
     stream.write_all(b"half a requ").await.unwrap();
     drop(stream);
-    assert!(tokio::time::timeout(SOON, told).await.expect("an end").unwrap(), "the workload must see that it is not all");
+    assert!(
+        tokio::time::timeout(SOON, told).await.expect("an end").unwrap(),
+        "the workload must see that it is not all"
+    );
 }
 
 #[tokio::test]
