@@ -153,7 +153,7 @@ fn begin(dir: &Path) -> Result<Running, Report> {
     let identify = |pid: u32| ProcId::of(pid).unwrap_or(ProcId { pid, start: 0 });
     let record = RunRecord { boot_id, shim: identify(std::process::id()), program: identify(child.id()), started };
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty());
-    let written = record::write(&dir.join(record::RUN), &record, false);
+    let written = record::write(&dir.join(record::RUN), &record);
     match (pidfd, written) {
         (Ok(pidfd), Ok(())) => {
             let pipes = Pipes { out: child.stdout.take(), err: child.stderr.take(), out_log, err_log };
@@ -179,7 +179,8 @@ impl Running {
         self.pipes.drain();
         let record =
             ExitRecord { boot_id: self.record.boot_id, started: self.record.started, ended: boot_clock(), exit, cpu };
-        if let Err(error) = record::write(&dir.join(record::EXIT), &record, true) {
+        // It is believed in this boot only, so it need not outlive it: others may wait for this end.
+        if let Err(error) = record::write(&dir.join(record::EXIT), &record) {
             // With the disk full the agent will find no record and say that it does not know; nothing else is lost.
             let _ = writeln!(std::io::stderr(), "how the program ended is not kept: {error}");
         }
@@ -215,7 +216,7 @@ impl Running {
         }
         if !std::mem::replace(&mut self.is_expired, true) {
             let expired = ExpiredRecord { boot_id: self.record.boot_id, started: self.record.started };
-            let _ = record::write(&dir.join(record::EXPIRED), &expired, false);
+            let _ = record::write(&dir.join(record::EXPIRED), &expired);
         } else {
             std::thread::sleep(KILL_PAUSE);
         }

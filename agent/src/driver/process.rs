@@ -357,7 +357,7 @@ impl Driver for ProcessDriver {
                 _ => {}
             }
         }
-        record::write(&run.join(record::ORDER), &order, false).map_err(|e| on_disk(&run, &e))?;
+        record::write(&run.join(record::ORDER), &order).map_err(|e| on_disk(&run, &e))?;
         let instance = Instance { run: None, epoch: launch.epoch, ports: order.ports.clone(), child: None };
         lock(&self.instances).insert(id, instance);
         let child = match self.spawn(&run).await {
@@ -430,7 +430,7 @@ impl Driver for ProcessDriver {
             return Ok(());
         }
         fs::create_dir_all(&run)?;
-        record::write(&run.join(record::LEASE), &LeaseRecord { boot_id: self.boot_id, until }, false)?;
+        record::write(&run.join(record::LEASE), &LeaseRecord { boot_id: self.boot_id, until })?;
         // It looks by itself when its deadline passes; an earlier one it must be told.
         shim::tell_to_look(&run);
         Ok(())

@@ -66,10 +66,10 @@ impl Guard {
     }
 
     fn read(&mut self) {
-        match record::read::<LeaseRecord>(&self.dir.join(record::LEASE)).filter(|r| r.boot_id == self.boot_id) {
-            Some(record) => self.until = record.until,
-            // A guard that cannot read a later deadline keeps to the one it knows.
-            None => {}
+        let record: Option<LeaseRecord> = record::read(&self.dir.join(record::LEASE));
+        // A guard that cannot read a later deadline keeps to the one it knows.
+        if let Some(record) = record.filter(|r| r.boot_id == self.boot_id) {
+            self.until = record.until;
         }
     }
 
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     fn put(dir: &Path, boot_id: [u8; 16], until: Option<Micros>) {
-        record::write(&dir.join(record::LEASE), &LeaseRecord { boot_id, until }, false).unwrap();
+        record::write(&dir.join(record::LEASE), &LeaseRecord { boot_id, until }).unwrap();
     }
 
     #[test]

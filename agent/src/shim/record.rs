@@ -132,21 +132,13 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     postcard::from_bytes(body).ok()
 }
 
-/// Replaces a record whole; `durable` ones survive power loss.
-pub(crate) fn write<T: Serialize>(path: &Path, value: &T, durable: bool) -> io::Result<()> {
+/// Replaces a record whole. It need not survive power loss: it is about this boot.
+pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     let mut bytes = postcard::to_allocvec(value).map_err(io::Error::other)?;
     bytes.extend(*blake3::hash(&bytes).as_bytes());
     let temp = path.with_extension("new");
-    let mut file = File::create(&temp)?;
-    file.write_all(&bytes)?;
-    if durable {
-        file.sync_data()?;
-    }
-    fs::rename(&temp, path)?;
-    match path.parent() {
-        Some(dir) if durable => File::open(dir)?.sync_data(),
-        _ => Ok(()),
-    }
+    File::create(&temp)?.write_all(&bytes)?;
+    fs::rename(&temp, path)
 }
 
 /// Locks the run directory for as long as the file is kept open.
@@ -183,7 +175,7 @@ mod tests {
     fn a_torn_record_is_none() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("exit");
-        write(&path, &7_u32, true).unwrap();
+        write(&path, &7_u32).unwrap();
         assert_eq!(read::<u32>(&path), Some(7));
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
