@@ -19,7 +19,9 @@ use crate::board::Board;
 use crate::command::Memory;
 use crate::disk;
 use crate::identity::{HostKey, Identity};
+use crate::lease::Leases;
 use crate::link::bulk::Bulk;
+use crate::notice::Notices;
 use crate::reconcile::{self, Accepted};
 use crate::status::LinkState;
 use crate::sync::lock;
@@ -28,6 +30,7 @@ use crate::time::TrustedTime;
 use crate::tunnel::{self, TunnelSettings, Tunnels};
 use crate::usage::Journal;
 use crate::ways::WayKeeper;
+use crate::workloads::Workloads;
 use crate::world::World;
 
 mod keeping;
@@ -122,6 +125,10 @@ pub(crate) struct Shared {
     /// Told whenever there may be something to say to the controller.
     pub(crate) wake: Arc<Notify>,
     pub(crate) board: Board,
+    /// What serves here.
+    pub(crate) workloads: Arc<Workloads>,
+    pub(crate) leases: Leases,
+    pub(crate) notices: Notices,
     pub(crate) journal: Mutex<Journal>,
     pub(crate) telemetry: Mutex<Buffer>,
     pub(crate) commands: Mutex<Memory>,
@@ -393,7 +400,7 @@ async fn begin(config: Config, world: World) -> Result<Arc<Shared>, AgentError> 
     world.random.fill(&mut instance);
     let (wake, status_wanted) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let bulk = Arc::new(Bulk::default());
-    let ways = WayKeeper::default();
+    let (ways, workloads) = (WayKeeper::default(), Arc::new(Workloads::new(world.states.clone())));
     let tunnels = Tunnels::new(tunnel::Parts {
         host: identity.host,
         key: &key,
@@ -402,12 +409,15 @@ async fn begin(config: Config, world: World) -> Result<Arc<Shared>, AgentError> 
         disk: world.disk.clone(),
         is_local: identity.addresses.first().is_some_and(|a| a.ip().is_loopback()),
         settings: config.tunnel,
-        serve: Arc::new(tunnel::Nobody),
+        serve: workloads.clone(),
         changed: ways.changed(),
     })?;
     Ok(Arc::new(Shared {
         fetcher: Fetcher::new(world.depot.clone(), bulk.clone()),
         bulk,
+        workloads,
+        leases: Leases::new(wake.clone()),
+        notices: Notices::new(world.driver.clone(), ways.changed()),
         tunnels: Arc::new(tunnels),
         ways,
         board: Board::new(vec![wake.clone(), status_wanted.clone()]),

@@ -1,11 +1,16 @@
 //! The state of copies, as far as it is given up and received: what the supervisors of workloads need of state transfer.
 //! The real one works on directories; a simulation keeps it in memory.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chandler_protocol::state::{Progress, Receive, Received};
 use chandler_protocol::{AssignmentId, Digest};
-use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
+
+mod files;
+
+pub(crate) use files::FileStates;
 
 /// A way to another agent that carries bytes both ways.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}

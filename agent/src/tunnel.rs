@@ -13,6 +13,7 @@ mod link;
 mod peer;
 mod pinned;
 mod relay;
+mod serve;
 mod transport;
 
 #[cfg(test)]
@@ -27,23 +28,21 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
+use chandler_protocol::HostId;
 use chandler_protocol::tunnel::{TunnelRefusal, TunnelRequest};
 use chandler_protocol::way::{Grant, ObservedPath};
-use chandler_protocol::{AssignmentId, HostId};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::AgentError;
 use crate::disk::{self, Disk};
 use crate::identity::HostKey;
 use crate::link::bulk::Route;
-use crate::states::BoxedStream;
 use crate::sync::lock;
 use crate::time::TrustedTime;
-use crate::workloads::{NotServed, Serve};
 use crate::world::Sockets;
 
 pub use carried::Carried;
+pub use serve::Serve;
 
 use peer::Peer;
 use pinned::Credentials;
@@ -90,23 +89,6 @@ pub enum OpenError {
     /// has then seen a connection without a byte.
     #[error("the way was lost while it was being opened: {0}")]
     Lost(String),
-}
-
-/// Serves nothing: everything is refused.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Nobody;
-
-#[async_trait]
-impl Serve for Nobody {
-    fn port(&self, _: AssignmentId, _: u64, _: &str) -> Result<SocketAddr, NotServed> {
-        Err((TunnelRefusal::NotHere, 0))
-    }
-
-    fn gives_state(&self, _: AssignmentId, _: u64) -> Result<(), NotServed> {
-        Err((TunnelRefusal::NotHere, 0))
-    }
-
-    async fn state(&self, _: AssignmentId, _: u64, _: BoxedStream) {}
 }
 
 /// How tunnels are set up on this computer.

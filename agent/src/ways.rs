@@ -12,14 +12,13 @@ use tokio::sync::Notify;
 use crate::AgentError;
 use crate::agent::Shared;
 use crate::disk;
+use crate::notice::NOTICES_MAX;
 use crate::sync::lock;
 
 /// Where the ways are kept, so that doors work after a reboot without a controller.
 const WAYS: &str = "ways";
 /// Most doors that an agent keeps.
 const DOORS_MAX: usize = 1_024;
-/// Most notices that an agent heeds.
-const NOTICES_MAX: usize = 4_096;
 /// How long after a change the ways are written down: not while requests wait for the next one.
 const KEEP_AFTER: Duration = Duration::from_secs(2);
 /// The longest that writing down waits for holds to end.
@@ -82,6 +81,7 @@ impl WayKeeper {
 fn act(shared: &Arc<Shared>, ways: &Ways) {
     // Doors after grants: what a door opens at once is granted then.
     shared.tunnels.set_grants(&ways.grants);
+    shared.notices.update(&ways.notices);
 }
 
 fn observe(shared: &Shared) -> ObservedWays {
@@ -90,7 +90,7 @@ fn observe(shared: &Shared) -> ObservedWays {
         listens: shared.tunnels.listens(),
         doors: Vec::new(),
         paths: shared.tunnels.paths(),
-        told: Vec::new(),
+        told: shared.notices.told(),
     }
 }
 

@@ -14,6 +14,8 @@ use chandler_protocol::{Micros, Timestamp};
 use crate::artifact::Depot;
 use crate::disk::Disk;
 use crate::driver::{Driver, Workspace};
+use crate::fronts::Fronts;
+use crate::states::{FileStates, States};
 
 /// The world as the agent sees it.
 #[derive(Clone)]
@@ -32,6 +34,10 @@ pub struct World {
     pub driver: Arc<dyn Driver>,
     /// What software leaves behind: logs and results.
     pub workspace: Arc<dyn Workspace>,
+    /// The states of software, to be given and received.
+    pub states: Arc<dyn States>,
+    /// Where the services that software uses are found on this computer.
+    pub fronts: Fronts,
     /// What this computer is and how it does.
     pub probe: Arc<dyn Probe>,
 }
@@ -232,10 +238,10 @@ impl World {
             parts.programs,
             limits.clone(),
         );
-        let process = Arc::new(
-            crate::driver::process::ProcessDriver::new(layout, parts.shim, limits, clock.clone())
-                .map_err(|e| data_dir(parts.data_dir, &e))?,
-        );
+        let fronts = Fronts::default();
+        let states = Arc::new(FileStates::new(layout.clone()));
+        let process = crate::driver::process::ProcessDriver::new(layout, parts.shim, limits, clock.clone());
+        let process = Arc::new(process.map_err(|e| data_dir(parts.data_dir, &e))?.with_fronts(fronts.clone()));
         Ok(Self {
             clock,
             random: Arc::new(RealRandom),
@@ -244,6 +250,8 @@ impl World {
             depot,
             driver: process.clone(),
             workspace: process,
+            states,
+            fronts,
             probe: Arc::new(probe),
         })
     }

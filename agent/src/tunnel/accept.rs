@@ -129,7 +129,7 @@ async fn answer(tunnels: Arc<Tunnels>, peer: Arc<Peer>, mut stream: Stream) {
                 return refuse(stream, why, epoch).await;
             }
             if say(&mut stream, &TunnelAnswer::Open).await {
-                tunnels.serve.state(assignment, attempt, Box::new(Carried::Tunnel(stream))).await;
+                tunnels.serve.state(assignment, attempt, Carried::Tunnel(stream)).await;
             }
         }
     }

@@ -13,7 +13,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use super::OpenError;
 use super::carried::{Carried, Stream};
-use crate::workloads::Serve;
+use super::serve::Serve;
 
 /// How long a workload on this computer may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -48,7 +48,7 @@ pub(super) async fn to_this_host(serve: Arc<dyn Serve>, request: &TunnelRequest)
             let (assignment, attempt) = (*assignment, *attempt);
             serve.gives_state(assignment, attempt).map_err(|(why, epoch)| OpenError::Refused { why, epoch })?;
             let (near, far) = tokio::io::duplex(PIPE);
-            tokio::spawn(async move { serve.state(assignment, attempt, Box::new(Carried::Pipe(far))).await });
+            tokio::spawn(async move { serve.state(assignment, attempt, Carried::Pipe(far)).await });
             Ok(Carried::Pipe(near))
         }
         TunnelRequest::Ping => Ok(Carried::Pipe(tokio::io::duplex(1).0)),

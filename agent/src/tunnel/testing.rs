@@ -14,14 +14,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::{Carried, Parts, TunnelSettings, Tunnels};
+use super::{Carried, Parts, Serve, TunnelSettings, Tunnels};
 use crate::disk::FileDisk;
 use crate::identity::HostKey;
-use crate::states::BoxedStream;
 use crate::sync::lock;
 use crate::time::TrustedTime;
 use crate::tls::key_of;
-use crate::workloads::{NotServed, Serve};
 use crate::world::{RealClock, RealRandom, RealSockets};
 
 /// How long a test waits for something that shall happen.
@@ -34,19 +32,19 @@ pub(super) fn copy() -> AssignmentId {
 
 /// Ports by name, as the agent would know them.
 #[derive(Default)]
-pub(super) struct Ports(pub(super) Mutex<BTreeMap<String, Result<SocketAddr, NotServed>>>);
+pub(super) struct Ports(pub(super) Mutex<BTreeMap<String, Result<SocketAddr, (TunnelRefusal, u64)>>>);
 
 #[async_trait]
 impl Serve for Ports {
-    fn port(&self, _: AssignmentId, _: u64, port: &str) -> Result<SocketAddr, NotServed> {
+    fn port(&self, _: AssignmentId, _: u64, port: &str) -> Result<SocketAddr, (TunnelRefusal, u64)> {
         lock(&self.0).get(port).copied().unwrap_or(Err((TunnelRefusal::NotHere, 0)))
     }
 
-    fn gives_state(&self, _: AssignmentId, attempt: u64) -> Result<(), NotServed> {
+    fn gives_state(&self, _: AssignmentId, attempt: u64) -> Result<(), (TunnelRefusal, u64)> {
         if attempt < 9 { Ok(()) } else { Err((TunnelRefusal::NotHere, 4)) }
     }
 
-    async fn state(&self, _: AssignmentId, attempt: u64, mut stream: BoxedStream) {
+    async fn state(&self, _: AssignmentId, attempt: u64, mut stream: Carried) {
         let _ = stream.write_all(format!("state of attempt {attempt}").as_bytes()).await;
         // The second attempt is cut off in the middle.
         if attempt == 1 {

@@ -23,7 +23,6 @@ fn ways(generation: u64) -> Ways {
 #[tokio::test]
 async fn ways_are_acted_upon_reported_and_known_again_after_a_crash() {
     let controller = Controller::start().await;
-    controller.mood.lock().unwrap().version = Some(2);
     let dir = Cleaned::new();
     let (daemon, _) = Daemon::start(dir.path(), &controller).await;
     let first = controller.until("a first report", |h| h.ways.iter().find(|w| !w.listens.is_empty()).cloned()).await;
@@ -52,6 +51,7 @@ async fn ways_are_acted_upon_reported_and_known_again_after_a_crash() {
 #[tokio::test]
 async fn a_controller_that_does_not_know_ways_hears_nothing_of_them() {
     let controller = Controller::start().await;
+    controller.mood.lock().unwrap().version = Some(1);
     let dir = Cleaned::new();
     let (_daemon, _) = Daemon::start(dir.path(), &controller).await;
     controller.until("a while", |h| (h.readings.len() >= 5).then_some(())).await;
