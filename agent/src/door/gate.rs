@@ -140,10 +140,13 @@ impl Gate {
             bytes: Bytes(limits.bytes.0.clamp(1, WAITING_BYTES_MAX)),
         };
         inner.measure();
-        if door.route.sequence > inner.route.sequence {
+        let newer = door.route.sequence > inner.route.sequence;
+        if newer {
             inner.take(&door.route, now);
             inner.pump(now);
-            drop(inner);
+        }
+        drop(inner);
+        if newer {
             self.routes.send_modify(|n| *n += 1);
             self.told.notify_one();
         }

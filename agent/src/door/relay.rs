@@ -70,14 +70,14 @@ pub(crate) async fn websocket(
         let up = one_way(&mut caller_read, &mut copy_write);
         let down = frames_down(&mut copy_read, &mut caller_write, &mut frames, moved);
         tokio::pin!(up, down);
-        let mut up_ended = false;
+        let (mut up_ended, mut caller_ended) = (false, false);
         loop {
             tokio::select! {
                 biased;
-                end = &mut down => break if up_ended && end == End::Copy && !is_moving() { End::Caller } else { end },
+                end = &mut down => break if caller_ended { End::Caller } else { end },
                 result = &mut up, if !up_ended => match result {
                     // The copy learnt of it: it has its say, then it is over.
-                    Ok(()) => up_ended = true,
+                    Ok(()) => (up_ended, caller_ended) = (true, true),
                     Err(Broken::Reader) => break End::Caller,
                     // What it still says is in `down`.
                     Err(Broken::Writer) => up_ended = true,

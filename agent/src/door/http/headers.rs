@@ -103,6 +103,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         let mut uri: Uri = "http://notes.example:81/a?b=c".parse().unwrap();
         to_origin(&mut uri, &mut headers);
-        assert_eq!((uri.to_string().as_str(), &headers[header::HOST]), ("/a?b=c", &"notes.example:81"));
+        assert_eq!(uri, "/a?b=c");
+        assert_eq!(headers[header::HOST], "notes.example:81");
     }
 }
