@@ -123,8 +123,7 @@ impl Doors {
     pub fn addresses(&self) -> BTreeMap<(ServiceId, String), SocketAddr> {
         let open = lock(&self.open);
         let ports = open.iter().flat_map(|(service, door)| door.ports.iter().map(|p| (*service, p)));
-        let local = |p: &Listening| p.addresses().into_iter().find(|a| !listen::is_lan(a));
-        ports.filter_map(|(service, p)| Some(((service, p.name().to_owned()), local(p)?))).collect()
+        ports.filter_map(|(service, p)| Some(((service, p.name().to_owned()), *p.addresses().first()?))).collect()
     }
 
     fn new_door(&self) -> Open {

@@ -19,6 +19,7 @@ use super::room::Room;
 use super::tally::Tally;
 use crate::sync::lock;
 
+mod notes;
 mod ticket;
 mod under_way;
 
@@ -175,11 +176,6 @@ impl Gate {
         }
     }
 
-    /// The copies of the present route.
-    pub(crate) fn backends(&self) -> Vec<Backend> {
-        lock(&self.inner).route.backends.clone()
-    }
-
     /// Whether more may be taken in.
     pub(crate) fn has_room(&self) -> bool {
         !self.room.is_full() && !lock(&self.inner).full
@@ -190,71 +186,10 @@ impl Gate {
         self.told.notify_one();
     }
 
-    /// How the copy could not be reached: it is not asked for a short while.
-    pub(crate) fn unreachable(&self, backend: &Backend) {
-        let now = self.now();
-        let mut inner = lock(&self.inner);
-        let Inner { balance, route, .. } = &mut *inner;
-        balance.failed(backend.assignment, &route.backends, now);
-        balance.shut_briefly(backend, now);
-    }
-
-    /// The copy serves no more, or the route to it is old: it is not asked until a new route comes.
-    pub(crate) fn serves_no_more(&self, backend: &Backend) {
-        let now = self.now();
-        lock(&self.inner).balance.shut_for(backend, SEALED_FOR, now);
-    }
-
-    /// The copy answered, but cannot.
-    pub(crate) fn did_badly(&self, backend: &Backend) {
-        let now = self.now();
-        let mut inner = lock(&self.inner);
-        let Inner { balance, route, .. } = &mut *inner;
-        balance.failed(backend.assignment, &route.backends, now);
-    }
-
-    /// The copy was reached, and how long that took.
-    pub(crate) fn connected(&self, time: Micros) {
-        lock(&self.inner).tally.connected(time);
-    }
-
-    /// The copy answered and could.
-    pub(crate) fn did_well(&self, backend: &Backend) {
-        let now = self.now();
-        lock(&self.inner).balance.did_well(backend.assignment, now);
-    }
-
-    /// An answer began: after `time`, with a status of 500 or above or not.
-    pub(crate) fn answered(&self, time: Micros, is_error: bool) {
-        lock(&self.inner).tally.answered(time, is_error);
-    }
-
-    /// Whether this copy is in the present route.
+    /// Whether requests go to this copy as a matter of course: it is in the present route, and no hold is on or was.
     pub(crate) fn routes_to(&self, backend: &Backend) -> bool {
-        lock(&self.inner).route.backends.contains(backend)
-    }
-
-    /// A request got no answer of the service.
-    pub(crate) fn failed(&self) {
-        let mut inner = lock(&self.inner);
-        let of = inner.of;
-        inner.tally.failed(of);
-    }
-
-    /// Whether one more request may be sent again, which it then is.
-    pub(crate) fn may_repeat(&self) -> bool {
-        let now = self.now();
-        let mut inner = lock(&self.inner);
-        let may = inner.allowance.take(now);
-        if may {
-            inner.tally.retried();
-        }
-        may
-    }
-
-    /// A request that surely was not executed is sent again.
-    pub(crate) fn repeated(&self) {
-        lock(&self.inner).tally.retried();
+        let inner = lock(&self.inner);
+        inner.hold.is_none() && inner.route.backends.contains(backend)
     }
 
     /// Lets those in who wait outside, if there is room.

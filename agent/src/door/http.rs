@@ -64,9 +64,10 @@ impl Host {
         Self { gate, opener, port, upstreams: Upstreams::default(), server, closing }
     }
 
-    /// The route changed: idle streams to copies that are not in it are closed.
+    /// The route changed: idle streams to copies that are not in it are closed. In a hold all are, for a stream that was
+    /// opened before it must not carry what the copy would refuse now.
     pub(crate) fn routed(&self) {
-        self.upstreams.retain(&self.gate.backends());
+        self.upstreams.retain(|backend| self.gate.routes_to(backend));
     }
 }
 

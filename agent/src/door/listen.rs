@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -21,8 +21,9 @@ use super::opener::Opener;
 use super::tcp::{self, Port};
 use crate::sync::lock;
 
-/// How often an address that is taken is tried again.
+/// How often an address that is taken is tried again; first soon, for it may be our own that is just being closed.
 const AGAIN: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_millis(20);
 /// A rest when connections cannot be accepted, for instance because there are too many open files.
 const REST: Duration = Duration::from_millis(50);
 /// Most connections at a time on one port. Beyond it the system keeps them until they are accepted.
@@ -121,7 +122,7 @@ async fn keep(wanted: DoorPort, needs: Needs, state: Arc<Mutex<State>>, served: 
     if wanted.number.is_none() {
         needs.numbers.keep(needs.service, &wanted.name, at.port());
     }
-    let other = wanted.lan.filter(|ip| !ip.is_loopback() && !ip.is_unspecified() && !ip.is_multicast());
+    let other = wanted.lan.filter(|ip| *ip != Ipv4Addr::LOCALHOST && !ip.is_unspecified() && !ip.is_multicast());
     let lan = async {
         let Some(ip) = other else { return };
         let (front, _) = bind(SocketAddr::from((ip, at.port())), &needs, &state).await;
@@ -132,6 +133,7 @@ async fn keep(wanted: DoorPort, needs: Needs, state: Arc<Mutex<State>>, served: 
 
 /// Listens at this address, however often that takes.
 async fn bind(at: SocketAddr, needs: &Needs, state: &Mutex<State>) -> (Box<dyn Front>, SocketAddr) {
+    let mut rest = SOON;
     loop {
         let front = needs.fronts.listen(at).await.and_then(|f| f.address().map(|a| (f, a)));
         let (found, news) = state_after(front, at, &mut lock(state));
@@ -141,7 +143,8 @@ async fn bind(at: SocketAddr, needs: &Needs, state: &Mutex<State>) -> (Box<dyn F
         if let Some(found) = found {
             return found;
         }
-        tokio::time::sleep(AGAIN).await;
+        tokio::time::sleep(rest).await;
+        rest = AGAIN;
     }
 }
 
@@ -199,9 +202,4 @@ impl Served {
             Self::Tcp(port) => tcp::serve(port, caller).await,
         }
     }
-}
-
-/// Whether others than this computer can reach it.
-pub(crate) fn is_lan(address: &SocketAddr) -> bool {
-    !matches!(address.ip(), IpAddr::V4(ip) if ip.is_loopback())
 }

@@ -123,6 +123,17 @@ async fn row_06_deadline_sealed_is_told_to_come_again() {
 }
 
 #[tokio::test]
+async fn a_stream_from_before_the_hold_carries_nothing_after_it() {
+    let old = App::http(1, 1).await;
+    let (mut ground, at) = Ground::http(&old).await;
+    assert_eq!(get(at, "/do/1").await.status, 200, "its stream is kept for the next one");
+    ground.hold(200, &[&old]);
+    ground.plain.set(&old, Says::Refuses(TunnelRefusal::Sealed));
+    assert_eq!(get(at, "/do/2").await.reason(), "heldTooLong");
+    assert_eq!(old.executed().len(), 1);
+}
+
+#[tokio::test]
 async fn row_07_the_newest_sequence_wins_and_repetitions_change_nothing() {
     let (old, new) = (App::http(1, 1).await, App::http(2, 2).await);
     let (mut ground, at) = Ground::http(&old).await;

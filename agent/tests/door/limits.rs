@@ -146,3 +146,21 @@ async fn a_port_that_is_taken_is_told_and_tried_again() {
     assert_eq!((at.port(), ground.observed().message.as_str()), (number, ""));
     assert_eq!(get(at, "/").await.status, 200);
 }
+
+#[tokio::test]
+async fn others_on_the_network_reach_a_door_that_is_opened_to_them() {
+    let app = App::http(1, 1).await;
+    let mut ground = Ground::new(PortMode::Http);
+    ground.serve(&[&app]);
+    let alone = ground.address().await;
+    // Another address of this computer stands for that of a network.
+    ground.door.ports[0].lan = Some([127, 0, 0, 2].into());
+    ground.update();
+    crate::ground::until("both", || (ground.observed().addresses.len() == 2).then_some(())).await;
+    let addresses: Vec<_> = ground.observed().addresses.into_iter().map(|(_, a)| a).collect();
+    assert_eq!(addresses, [alone, ([127, 0, 0, 2], alone.port()).into()], "the number stays");
+    for at in addresses {
+        assert_eq!(get(at, "/").await.status, 200);
+    }
+    assert_eq!(ground.address().await, alone, "software on this computer uses the nearest one");
+}

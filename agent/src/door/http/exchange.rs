@@ -179,11 +179,11 @@ impl Exchange {
         permit: Option<Permit>,
     ) -> Result<(Response<Incoming>, Option<Reuse>), Fault> {
         if self.is_two {
-            let mut stream = self.or_left(upstream::two(&self.connection.host, backend)).await?;
+            let (mut stream, used) = self.or_left(upstream::two(&self.connection.host, backend)).await?;
             let sending = stream.try_send_request(self.next());
             return match with_permit(sending, permit).await {
                 Ok(response) => Ok((response, None)),
-                Err(e) if e.message().is_some() => Err(Fault::Unsent(true)),
+                Err(e) if e.message().is_some() => Err(Fault::Unsent(used)),
                 Err(e) if is_declined(e.error()) => Err(Fault::Declined),
                 Err(e) => Err(Fault::Sent(e.into_error())),
             };

@@ -29,11 +29,12 @@ pub(super) fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// What the connection is to be turned into, when it is asked for rightly.
+/// What the connection is to be turned into, when it is asked for rightly. HTTP/2 is not come to in this way any more
+/// (RFC 9113 3.1).
 pub(super) fn upgrade(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
     let asked = headers.get_all(header::CONNECTION).iter().any(|v| has_word(v, "upgrade"));
     let to = headers.get(header::UPGRADE)?;
-    (asked && version == Version::HTTP_11).then(|| to.clone())
+    (asked && version == Version::HTTP_11 && !has_word(to, "h2c")).then(|| to.clone())
 }
 
 /// Says so again, to the next neighbour.

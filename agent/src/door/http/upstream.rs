@@ -65,7 +65,6 @@ impl Upstreams {
 
     /// A stream is idle.
     pub(super) fn put(host: &Arc<Host>, reuse: Reuse) {
-        // A copy that is not in the route gets no more requests.
         if reuse.stream.is_closed() || !host.gate.routes_to(&reuse.backend) {
             return;
         }
@@ -80,10 +79,10 @@ impl Upstreams {
         }
     }
 
-    /// Only these copies are in the route.
-    pub(super) fn retain(&self, backends: &[Backend]) {
-        lock(&self.idle).streams.retain(|b, _| backends.contains(b));
-        lock(&self.shared).retain(|b, _| backends.contains(b));
+    /// Keeps only streams to these copies.
+    pub(super) fn retain(&self, keep: impl Fn(&Backend) -> bool) {
+        lock(&self.idle).streams.retain(|b, _| keep(b));
+        lock(&self.shared).retain(|b, _| keep(b));
     }
 
     fn shared(&self, backend: &Backend) -> Option<Two> {
@@ -128,13 +127,13 @@ pub(super) async fn one(host: &Host, backend: &Backend) -> Result<One, OpenError
     Ok(stream)
 }
 
-/// The stream that carries HTTP/2 to this copy, opened if there is none.
+/// The stream that carries HTTP/2 to this copy, opened if there is none, and whether it was there.
 ///
 /// # Errors
 /// See [`OpenError`].
-pub(super) async fn two(host: &Host, backend: &Backend) -> Result<Two, OpenError> {
+pub(super) async fn two(host: &Host, backend: &Backend) -> Result<(Two, bool), OpenError> {
     if let Some(stream) = host.upstreams.shared(backend) {
-        return Ok(stream);
+        return Ok((stream, true));
     }
     let io = open(host, backend).await?;
     let handshake = http2::Builder::new(TokioExecutor::new())
@@ -150,7 +149,7 @@ pub(super) async fn two(host: &Host, backend: &Backend) -> Result<Two, OpenError
     if host.gate.routes_to(backend) {
         lock(&host.upstreams.shared).insert(*backend, stream.clone());
     }
-    Ok(stream)
+    Ok((stream, false))
 }
 
 async fn open(host: &Host, backend: &Backend) -> Result<crate::door::BoxedIo, OpenError> {
