@@ -18,6 +18,7 @@ use crate::artifact::fetch::Fetcher;
 use crate::board::Board;
 use crate::command::Memory;
 use crate::disk;
+use crate::door::{self, Doors};
 use crate::identity::{HostKey, Identity};
 use crate::lease::Leases;
 use crate::link::bulk::Bulk;
@@ -29,7 +30,7 @@ use crate::telemetry::Buffer;
 use crate::time::TrustedTime;
 use crate::tunnel::{self, TunnelSettings, Tunnels};
 use crate::usage::Journal;
-use crate::ways::WayKeeper;
+use crate::ways::{Opening, WayKeeper};
 use crate::workloads::Workloads;
 use crate::world::World;
 
@@ -135,6 +136,7 @@ pub(crate) struct Shared {
     pub(crate) bulk: Arc<Bulk>,
     pub(crate) fetcher: Fetcher,
     pub(crate) tunnels: Arc<Tunnels>,
+    pub(crate) doors: Doors,
     pub(crate) ways: WayKeeper,
     /// The inventory as a frame ready to send, and its version.
     pub(crate) inventory: Mutex<(u64, Arc<Vec<u8>>)>,
@@ -308,6 +310,7 @@ struct Ending(Arc<Shared>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
+        self.0.doors.update(&[]);
         self.0.tunnels.stop();
         lock(&self.0.supervisors).abort_all();
         lock(&self.0.orders).told.clear();
@@ -401,7 +404,7 @@ async fn begin(config: Config, world: World) -> Result<Arc<Shared>, AgentError> 
     let (wake, status_wanted) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let bulk = Arc::new(Bulk::default());
     let (ways, workloads) = (WayKeeper::default(), Arc::new(Workloads::new(world.states.clone())));
-    let tunnels = Tunnels::new(tunnel::Parts {
+    let tunnels = Arc::new(Tunnels::new(tunnel::Parts {
         host: identity.host,
         key: &key,
         time: &time,
@@ -411,14 +414,22 @@ async fn begin(config: Config, world: World) -> Result<Arc<Shared>, AgentError> 
         settings: config.tunnel,
         serve: workloads.clone(),
         changed: ways.changed(),
-    })?;
+    })?);
     Ok(Arc::new(Shared {
         fetcher: Fetcher::new(world.depot.clone(), bulk.clone()),
         bulk,
         workloads,
         leases: Leases::new(wake.clone()),
         notices: Notices::new(world.driver.clone(), ways.changed()),
-        tunnels: Arc::new(tunnels),
+        doors: Doors::new(door::Parts {
+            opener: Arc::new(Opening(tunnels.clone())),
+            fronts: world.listeners.clone(),
+            disk: world.disk.clone(),
+            clock: world.clock.clone(),
+            random: world.random.clone(),
+            told: ways.changed(),
+        }),
+        tunnels,
         ways,
         board: Board::new(vec![wake.clone(), status_wanted.clone()]),
         wake,

@@ -9,6 +9,10 @@ use chandler_protocol::handshake::VERSION_MOVES;
 use chandler_protocol::way::{ObservedWays, Ways};
 use tokio::sync::Notify;
 
+mod opening;
+
+pub(crate) use opening::Opening;
+
 use crate::AgentError;
 use crate::agent::Shared;
 use crate::disk;
@@ -81,6 +85,7 @@ impl WayKeeper {
 fn act(shared: &Arc<Shared>, ways: &Ways) {
     // Doors after grants: what a door opens at once is granted then.
     shared.tunnels.set_grants(&ways.grants);
+    shared.doors.update(&ways.doors);
     shared.notices.update(&ways.notices);
 }
 
@@ -88,7 +93,7 @@ fn observe(shared: &Shared) -> ObservedWays {
     ObservedWays {
         generation: shared.ways.generation(),
         listens: shared.tunnels.listens(),
-        doors: Vec::new(),
+        doors: shared.doors.observed(),
         paths: shared.tunnels.paths(),
         told: shared.notices.told(),
     }
@@ -99,6 +104,8 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
     let watching = async {
         loop {
             shared.ways.changed.notified().await;
+            // Software that uses a service waits for the address of its door.
+            shared.world.fronts.set(shared.doors.addresses());
             shared.ways.version.fetch_add(1, Ordering::Relaxed);
             shared.wake.notify_one();
         }
