@@ -113,6 +113,8 @@ macro_rules! records {
             pub observable_since: Timestamp,
             /// The same by the clock that never jumps: before it, any lease may have been given. Not in the store.
             pub leasing_since: Micros,
+            /// How long after it was last given a lease a copy has surely stopped; zero: 12 s. Not in the store.
+            pub grace: Micros,
             /// When each leased assignment was last given a lease, by the clock that never jumps. Not in the store.
             pub leases: OrdMap<AssignmentId, Micros>,
             /// What each door last said of itself, by service and host. Not in the store.
