@@ -102,7 +102,6 @@ impl Config {
             telemetry_interval: self.telemetry_interval.0,
             heartbeat: self.heartbeat.0,
             reconnect_window: LinkConfig::default().reconnect_window,
-            grace: self.grace.0,
         }
     }
 }

@@ -17,24 +17,3 @@ pub(crate) mod way {
         model.assignments_of(service).map(|a| a.host).collect()
     }
 }
-
-pub(crate) mod relocation {
-    use chandler_engine::draft::Draft;
-    use chandler_engine::model::Model;
-    use chandler_protocol::lease::{LeaseRequest, LeaseWanted};
-    use chandler_protocol::{HostId, Timestamp};
-    pub(crate) fn lease(_: &mut Draft<'_>, _: HostId, _: &LeaseRequest) -> Vec<LeaseWanted> {
-        Vec::new()
-    }
-    pub(crate) fn move_deadline(_: &Model) -> Option<Timestamp> {
-        None
-    }
-    pub(crate) fn retire(_: &mut Draft<'_>) {}
-}
-
-pub(crate) mod assurance {
-    use chandler_engine::draft::Draft;
-    use chandler_protocol::HostId;
-    use chandler_protocol::way::ObservedDoor;
-    pub(crate) fn seen_door(_: &mut Draft<'_>, _: HostId, _: &ObservedDoor) {}
-}

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use chandler_engine::draft::Draft;
 use chandler_engine::fleet::Host;
-use chandler_engine::fulfilment;
+use chandler_engine::{assurance, fulfilment};
 use chandler_protocol::text::{NAME_MAX, TEXT_MAX, clean};
 use chandler_protocol::way::{CLASSES, DoorCounters, Histogram, ObservedDoor, ObservedWays, STALLS_MAX, Told};
 use chandler_protocol::{AssignmentId, HostId, ServiceId};
@@ -90,7 +90,7 @@ fn doors(
         if is_on_the_move || last.is_none_or(|last| stands(last) != stands(door)) {
             concerned.insert(door.service);
         }
-        crate::link::shim::assurance::seen_door(draft, host, door);
+        assurance::seen_door(draft, host, door);
         draft.model.doors.insert(key, Arc::new(door.clone()));
     }
     for service in old {
