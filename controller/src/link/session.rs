@@ -10,7 +10,7 @@ use chandler_protocol::command::{Action, Command, LogStream};
 use chandler_protocol::frame::{CONTROL_MAX, FrameDecoder, FrameError, encode};
 use chandler_protocol::handshake::{Hello, Refusal, VERSION, VERSION_MIN, Welcome, negotiate};
 use chandler_protocol::message::{AgentMessage, ControllerMessage};
-use chandler_protocol::state::{Assignment, DesiredState, Target};
+use chandler_protocol::state::{Assignment, DesiredState};
 use chandler_protocol::text::{NAME_MAX, clean};
 use chandler_protocol::{AssignmentId, HostId, Micros};
 use quinn::VarInt;
