@@ -4,7 +4,11 @@
 //! difference. Copies on hosts that were chosen again stay untouched; new ones are reserved; old ones leave once
 //! the new ones are healthy.
 
+mod plan;
 pub mod tenure;
+pub mod trigger;
+
+pub use plan::{Plan, may_move, plan_move};
 
 use std::sync::Arc;
 
