@@ -36,7 +36,7 @@ pub enum Going {
     Moved,
     /// It is on its way.
     Moving,
-    /// It has not been looked at yet, or waits for its turn.
+    /// It will go, or end by itself; `why` says what it waits for.
     Waiting,
     /// It cannot go; `why` says what would have to change.
     Cannot,
@@ -62,11 +62,8 @@ pub struct DrainItem {
     /// Name of the host it goes or went to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// Why it cannot go or what it waits for, in one sentence.
+    /// Why it cannot go, with what comes nearest, or what it waits for; in one sentence.
     pub why: String,
-    /// The nearest host that nearly fits, where one does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nearest: Option<String>,
 }
 
 /// How far the leaving of a host or a site is.
