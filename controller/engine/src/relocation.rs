@@ -27,6 +27,7 @@ pub use conclude::{conclude, returned};
 pub(crate) use epoch::renew;
 pub use lease::{lease, lease_over};
 pub use operator::{Destination, NotMoved, order_move};
+pub(crate) use phase::is_told;
 pub use phase::next_look;
 pub use plan::{Plan, may_move, plan_move};
 pub use retire::retire;
