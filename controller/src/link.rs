@@ -8,7 +8,6 @@ mod join;
 mod listener;
 mod session;
 mod sessions;
-pub(crate) mod shim;
 mod speaker;
 mod tls;
 

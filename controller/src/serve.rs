@@ -151,11 +151,11 @@ impl Core {
 
     /// Serves agents and runs the tasks until `shutdown` is done.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let patience = self.config.patience();
+        let (patience, consideration) = (self.config.patience(), self.config.consideration());
         tokio::select! {
             biased;
             () = self.link.run(shutdown) => {}
-            () = tasks::run(self.api.writer.clone(), patience) => {}
+            () = tasks::run(self.api.writer.clone(), patience, consideration) => {}
         }
     }
 }

@@ -7,6 +7,7 @@ mod fulfilment;
 mod order;
 mod relocation;
 mod retention;
+mod trigger;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,16 +19,18 @@ use chandler_engine::service::AllocationState;
 use chandler_protocol::ServiceId;
 use tokio::sync::Notify;
 
+pub use self::trigger::Consideration;
 use crate::store::Writer;
 
 /// How often each task runs when nobody wakes it.
 const PERIOD: Duration = Duration::from_secs(5);
 
 /// Runs every task until the returned future is dropped.
-pub async fn run(writer: Writer, patience: Patience) {
+pub async fn run(writer: Writer, patience: Patience, consideration: Consideration) {
     tokio::join!(
         order::run(&writer),
         relocation::run(&writer),
+        trigger::run(&writer, patience, consideration),
         fulfilment::run(&writer),
         assurance::run(&writer, patience),
         retention::run(&writer),

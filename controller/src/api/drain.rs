@@ -63,7 +63,12 @@ pub(super) async fn host(State(api): Api, caller: Caller, Path(reference): Path<
 #[utoipa::path(post, path = "/api/v1/hosts/{reference}/undrain", tag = "hosts",
     description = "New work may come again; what has gone stays where it went.",
     params(("reference" = String, Path, description = "name or id")), responses((status = 200, body = DrainReport)))]
-pub(super) async fn host_end(State(api): Api, caller: Caller, Path(reference): Path<String>, request: Request) -> Answer {
+pub(super) async fn host_end(
+    State(api): Api,
+    caller: Caller,
+    Path(reference): Path<String>,
+    request: Request,
+) -> Answer {
     let (parts, _) = request.into_parts();
     let post = match begin_bodiless(&api, caller, &parts).await? {
         Begun::Before(reply) => return Ok(reply),
@@ -113,7 +118,12 @@ pub(super) async fn site(State(api): Api, caller: Caller, Path(reference): Path<
 #[utoipa::path(post, path = "/api/v1/sites/{reference}/undrain", tag = "sites",
     description = "New work may come again; what has gone stays where it went.",
     params(("reference" = String, Path, description = "name or id")), responses((status = 200, body = DrainReport)))]
-pub(super) async fn site_end(State(api): Api, caller: Caller, Path(reference): Path<String>, request: Request) -> Answer {
+pub(super) async fn site_end(
+    State(api): Api,
+    caller: Caller,
+    Path(reference): Path<String>,
+    request: Request,
+) -> Answer {
     let (parts, _) = request.into_parts();
     let post = match begin_bodiless(&api, caller, &parts).await? {
         Begun::Before(reply) => return Ok(reply),
@@ -163,7 +173,9 @@ fn site_report(model: &Model, caller: Caller, site: &Site) -> DrainReport {
 }
 
 fn report(model: &Model, caller: Caller, name: &str, drain: Option<&Drain>, hosts: &[HostId]) -> DrainReport {
-    let all = hosts.iter().flat_map(|host| drain_report(model, *host).into_iter().map(|(service, going)| (*host, service, going)));
+    let all = hosts
+        .iter()
+        .flat_map(|host| drain_report(model, *host).into_iter().map(|(service, going)| (*host, service, going)));
     let mut services: Vec<_> = all
         .take(SERVICES_MAX)
         .map(|(host, id, going)| {

@@ -226,9 +226,9 @@ fn next(m: &Move) -> Vec<ShownPhase> {
     let whole: &[ShownPhase] = match m.kind {
         MoveKind::Overlap => &[Planned, Preparing, Starting, Verifying, Switching, Draining, Done],
         MoveKind::Failover => &[Planned, Preparing, Starting, Verifying, Switching, Done],
-        MoveKind::Exclusive => &[
-            Planned, Preparing, Copying, Standby, Holding, FinalCopy, Starting, Verifying, Switching, Draining, Done,
-        ],
+        MoveKind::Exclusive => {
+            &[Planned, Preparing, Copying, Standby, Holding, FinalCopy, Starting, Verifying, Switching, Draining, Done]
+        }
     };
     if m.phase.is_final() {
         return Vec::new();

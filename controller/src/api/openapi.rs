@@ -9,7 +9,10 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::reply::{Answer, OK, Reply};
-use super::{artifact, bill, criteria, drain, event, history, host, movement, offering, order, party, quote, service, site, sla, status, token};
+use super::{
+    artifact, bill, criteria, drain, event, history, host, movement, offering, order, party, quote, service, site, sla,
+    status, token,
+};
 
 #[derive(OpenApi)]
 #[openapi(

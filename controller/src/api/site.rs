@@ -18,12 +18,12 @@ use chandler_protocol::{SiteId, Timestamp};
 use super::Api;
 use super::access::Caller;
 use super::body::{DOCUMENT_MAX, parse, precondition, query, read};
+use super::drain;
 use super::error::{Failure, Fields, conflict, not_found};
 use super::idempotency::{Begun, begin};
 use super::page::Wanted;
 use super::party::{self, NAME_FORM};
 use super::reply::{Answer, CREATED, OK, Reply};
-use super::drain;
 
 /// Highest rate or price, in millionths: a million an hour. More is a slip of the pen.
 pub(super) const RATE_MAX: i64 = 1_000_000_000_000;
