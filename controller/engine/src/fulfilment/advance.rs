@@ -35,6 +35,9 @@ pub fn observe(draft: &mut Draft<'_>, host: HostId, observed: &[ObservedAssignme
             continue;
         }
         let believable = assignment.host == host;
+        if believable && is_missed(draft, &assignment, seen) {
+            touched.push(assignment.service);
+        }
         if !believable || assignment.observed.as_ref() == Some(seen) {
             continue;
         }
@@ -44,6 +47,13 @@ pub fn observe(draft: &mut Draft<'_>, host: HostId, observed: &[ObservedAssignme
     touched.sort_unstable();
     touched.dedup();
     touched
+}
+
+/// Whether a copy answers that no door knows of: its host was away, and is heard again with nothing new to say.
+fn is_missed(draft: &Draft<'_>, a: &Assignment, seen: &ObservedAssignment) -> bool {
+    let service = draft.model.services.get(&a.service);
+    let unknown = service.is_some_and(|s| !s.is_task() && !s.route.backends.contains(&a.id));
+    seen.phase == Phase::Running && a.is_to_run() && unknown
 }
 
 /// Whether the copy is of a service whose state one copy owns, and which goes on.

@@ -196,6 +196,7 @@ fn row_40_a_target_that_is_not_well_gives_the_state_back() {
         world.says.insert(new, Phase::Unhealthy);
         world.report(2, false);
         world.pass(31);
+        assert!(world.lease(new), "it runs, though not well");
         world.look();
         assert_eq!(owner(&world), None, "nobody may write before the target surely does not");
         assert_eq!(side(&world, Some(new)).target, Target::Stopped);
