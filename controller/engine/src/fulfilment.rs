@@ -9,4 +9,5 @@ mod advance;
 mod stories;
 
 pub use admit::{admit, cancel};
+pub(crate) use advance::note_failure;
 pub use advance::{advance, observe};

@@ -13,7 +13,7 @@ use crate::catalogue::Offering;
 use crate::draft::Draft;
 use crate::fleet::{HostState, Pulse};
 use crate::model::{Change, Model};
-use crate::order::{Action, ItemSpec, Order, OrderSpec, OrderState};
+use crate::order::{Action, ItemSpec, OnLoss, Order, OrderSpec, OrderState};
 use crate::party::Party;
 use crate::placement::example::{CUSTOMER, OWNER, spot, wish};
 use crate::relocation;
@@ -141,8 +141,12 @@ impl World {
                 let phase = match a.target {
                     Target::Wiped => Phase::Wiped,
                     Target::Stopped => Phase::Stopped,
-                    Target::Running | Target::Own(_) if failing.iter().any(|n| host(*n) == a.host) => Phase::Failed(Failure::Crashing),
-                    Target::Running | Target::Own(_) if a.spec.kind == WorkloadKind::Task => Phase::Completed(Exit::Code(0)),
+                    Target::Running | Target::Own(_) if failing.iter().any(|n| host(*n) == a.host) => {
+                        Phase::Failed(Failure::Crashing)
+                    }
+                    Target::Running | Target::Own(_) if a.spec.kind == WorkloadKind::Task => {
+                        Phase::Completed(Exit::Code(0))
+                    }
                     Target::Running | Target::Own(_) => Phase::Running,
                     Target::Seal { .. } | Target::Receive(_) => Phase::Pending,
                 };
@@ -174,7 +178,7 @@ impl World {
     /// Numbers of the hosts on which copies of a service are that are not on their way out.
     fn places(&self, name: &str) -> Vec<u8> {
         let places = self.model.assignments_of(self.service(name).id);
-        places.filter(|a| a.target == Target::Running).map(|a| a.host.as_bytes()[0]).collect()
+        places.filter(|a| a.is_to_run()).map(|a| a.host.as_bytes()[0]).collect()
     }
 }
 
@@ -442,7 +446,10 @@ fn lose(world: &mut World, lost: u8, others: &[u8]) {
 #[test]
 fn state_is_never_removed_because_a_host_was_silent() {
     let mut world = World::of(2);
-    world.order("notes", Action::Add, stateful(false));
+    world.order("notes", Action::Add, |spec| {
+        stateful(false)(spec);
+        spec.policy.mobility.on_loss = OnLoss::StartEmpty;
+    });
     world.admit();
     world.agents(&[]);
     lose(&mut world, 1, &[2]);
@@ -478,7 +485,7 @@ fn exclusive_state_gets_no_second_writer_on_silence_alone() {
     world.step(|draft| {
         let known = draft.model.hosts[&host(1)].clone();
         assurance::host_to(draft, &known, HostState::Revoked, "sold");
-        relocation::displace(draft, host(1), Trigger::HostRevoked, "sold");
+        relocation::displace(draft, host(1));
         relocation::place_waiting(draft);
     });
     assert_eq!(world.places("notes"), [2], "an operator has said that the host is gone");
