@@ -83,7 +83,15 @@ impl World {
             if let Some(inventory) = &mut host.inventory {
                 inventory.memory = Bytes(16 << 30);
             }
-            draft.put(Site { id: site(n), name: format!("site-{n}"), owner, role, country: "DE".to_owned(), rates: rates(price), version: 1 });
+            draft.put(Site {
+                id: site(n),
+                name: format!("site-{n}"),
+                owner,
+                role,
+                country: "DE".to_owned(),
+                rates: rates(price),
+                version: 1,
+            });
             draft.put(host);
         });
         self.pulse(n, |_| {});
@@ -113,14 +121,17 @@ impl World {
 
     fn pulse(&mut self, n: u8, change: impl FnOnce(&mut Pulse)) {
         let known = self.model.pulses.get(&host(n)).copied();
-        let mut pulse = known.unwrap_or(Pulse { connected: true, rtt: Some(Micros::from_millis(10)), ..Pulse::default() });
+        let mut pulse =
+            known.unwrap_or(Pulse { connected: true, rtt: Some(Micros::from_millis(10)), ..Pulse::default() });
         pulse.seen_at = self.now;
         change(&mut pulse);
         self.model.pulses.insert(host(n), pulse);
     }
 
     fn load(&mut self, n: u8, cpu_permille: i64) {
-        self.pulse(n, |p| p.readings = Some(Readings { cpu_permille, battery_percent: -1, on_mains: -1, ..Readings::default() }));
+        self.pulse(n, |p| {
+            p.readings = Some(Readings { cpu_permille, battery_percent: -1, on_mains: -1, ..Readings::default() })
+        });
     }
 
     fn price(&mut self, n: u8, price: i64) {
