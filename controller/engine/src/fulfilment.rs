@@ -6,6 +6,8 @@
 mod admit;
 mod advance;
 #[cfg(test)]
+pub(crate) mod example;
+#[cfg(test)]
 mod stories;
 
 pub use admit::{admit, cancel};

@@ -27,6 +27,7 @@ pub use conclude::{conclude, returned};
 pub(crate) use epoch::renew;
 pub use lease::{lease, lease_over};
 pub use operator::{Destination, NotMoved, order_move};
+pub(crate) use phase::is_told;
 pub use phase::next_look;
 pub use plan::{Plan, may_move, plan_move};
 pub use retire::retire;
@@ -234,10 +235,32 @@ pub fn decide(
         current: &current,
         currency: &model.currency,
     };
-    let outcome = placement::place(&views, &request);
-    let decision =
+    let mut outcome = placement::place(&views, &request);
+    let stays = settle::carries(service) && stay(&mut outcome, &views, &request);
+    let mut decision =
         placement::decision(id, service.id, draft.now, model.generation, trigger, &outcome, &views, &request);
+    if stays {
+        decision.text = format!("it stays where its state is, which meets the SLA; {}", decision.text);
+    }
     (outcome, decision)
+}
+
+/// State is not moved for money alone whenever something is ordered: where the places that it has meet the SLA, they are
+/// chosen again. Gives whether others were chosen before.
+fn stay(outcome: &mut Outcome, views: &[placement::HostView<'_>], request: &Request<'_>) -> bool {
+    if request.current.is_empty() || outcome.chosen().all(|c| request.current.contains(&c.host)) {
+        return false;
+    }
+    let here: Vec<_> = views.iter().filter(|v| request.current.contains(&v.host.id)).cloned().collect();
+    let again = placement::place(&here, request);
+    if again.refusal.is_some() {
+        return false;
+    }
+    for candidate in &mut outcome.candidates {
+        candidate.chosen = again.chosen().any(|c| c.host == candidate.host);
+    }
+    outcome.predicted = again.predicted;
+    true
 }
 
 /// The software's own answer time as measured on its hosts, without the way there.

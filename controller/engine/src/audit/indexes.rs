@@ -38,7 +38,11 @@ pub(super) fn check(model: &Model, found: &mut Vec<Violation>) {
         report(found, "live", "the set of live services is not that of the records".to_owned());
     }
     if model.fronted != fresh.fronted {
-        report(found, "fronted", "the set of services with doors of their choice is not that of the records".to_owned());
+        report(
+            found,
+            "fronted",
+            "the set of services with doors of their choice is not that of the records".to_owned(),
+        );
     }
     names(model, found);
 }

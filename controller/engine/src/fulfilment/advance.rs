@@ -35,6 +35,9 @@ pub fn observe(draft: &mut Draft<'_>, host: HostId, observed: &[ObservedAssignme
             continue;
         }
         let believable = assignment.host == host;
+        if believable && is_missed(draft, &assignment, seen) {
+            touched.push(assignment.service);
+        }
         if !believable || assignment.observed.as_ref() == Some(seen) {
             continue;
         }
@@ -44,6 +47,13 @@ pub fn observe(draft: &mut Draft<'_>, host: HostId, observed: &[ObservedAssignme
     touched.sort_unstable();
     touched.dedup();
     touched
+}
+
+/// Whether a copy answers that no door knows of: its host was away, and is heard again with nothing new to say.
+fn is_missed(draft: &Draft<'_>, a: &Assignment, seen: &ObservedAssignment) -> bool {
+    let service = draft.model.services.get(&a.service);
+    let unknown = service.is_some_and(|s| !s.is_task() && !s.route.backends.contains(&a.id));
+    seen.phase == Phase::Running && a.is_to_run() && unknown
 }
 
 /// Whether the copy is of a service whose state one copy owns, and which goes on.
@@ -94,7 +104,16 @@ fn remove_wiped(draft: &mut Draft<'_>, id: ServiceId) {
             );
             draft.put(a.closed(draft.now));
             draft.put(Change::RemoveAssignment(a.id));
+            forget_owner(draft, &a);
         }
+    }
+}
+
+/// Whoever begins next is the first owner again.
+fn forget_owner(draft: &mut Draft<'_>, gone: &Assignment) {
+    let service = draft.model.services.get(&gone.service).cloned();
+    if let Some(service) = service.filter(|s| s.tenure.is_some_and(|t| t.owner == Some(gone.id))) {
+        draft.put(Service { tenure: None, ..service.as_ref().clone() });
     }
 }
 
@@ -146,8 +165,11 @@ fn fail(draft: &mut Draft<'_>, a: &Assignment, failure: Failure, message: &str) 
     note_failure(draft, a.host);
     let setback = set_back(&service, draft.now, &reason);
     if setback.setbacks >= SETBACKS_MAX && !service.has_run() {
-        relocation::release(draft, a, &reason);
-        return give_up(draft, setback);
+        // It never answered: nobody has written anything that is to be kept.
+        relocation::abandon_all(draft, service.id, &reason);
+        relocation::wipe(draft, a, &reason);
+        let tenure = draft.model.services.get(&service.id).and_then(|s| s.tenure);
+        return give_up(draft, Service { tenure, ..setback });
     }
     tell_order(draft, &setback);
     draft.put(setback);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chandler_protocol::state::{ObservedAssignment, Phase};
 use chandler_protocol::{HostId, ServiceId};
 
-use super::epoch::{commit, next_epoch, raise};
+use super::epoch::{hand_to, next_epoch, raise};
 use super::lease::lease_over;
 use super::phase::{enter, is_gone};
 use super::rollback::reinstated;
@@ -117,10 +117,8 @@ fn take_again(draft: &mut Draft<'_>, copy: &Assignment, seen: &ObservedAssignmen
     if instead.is_none() && !waits {
         return false;
     }
-    let mut epoch = next_epoch(&draft.model, service.id);
-    if let Some(tenure) = service.tenure.filter(|_| carries(&service)) {
-        epoch = commit(draft, service.id, tenure.fail_over(copy.id)).epoch;
-    }
+    let epoch =
+        if carries(&service) { hand_to(draft, &service, copy.id) } else { next_epoch(&draft.model, service.id) };
     let mut kept = reinstated(&service, copy, epoch);
     kept.observed = Some(seen.clone());
     let name = draft.model.host_name(copy.host);
@@ -175,9 +173,8 @@ pub(crate) fn freeze(draft: &mut Draft<'_>, copy: &Assignment, epoch: u64) {
 
 /// An operator says that this copy is the right one.
 pub(super) fn thaw(draft: &mut Draft<'_>, service: &Service, copy: &Assignment) {
-    let Some(tenure) = service.tenure else { return };
-    let kept = commit(draft, service.id, tenure.fail_over(copy.id));
-    raise(draft, reinstated(service, copy, kept.epoch), kept.epoch);
+    let epoch = hand_to(draft, service, copy.id);
+    raise(draft, reinstated(service, copy, epoch), epoch);
     if let Some(now) = draft.model.services.get(&service.id).cloned() {
         draft.put(Service { reason: String::new(), ..now.as_ref().clone() });
     }

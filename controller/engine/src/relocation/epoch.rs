@@ -1,7 +1,7 @@
 //! Epochs: one numbering for each service, above which every new order goes.
 
-use chandler_protocol::ServiceId;
 use chandler_protocol::state::{Own, Target};
+use chandler_protocol::{AssignmentId, ServiceId};
 
 use super::tenure::{Stage, Tenure};
 use crate::draft::Draft;
@@ -33,7 +33,7 @@ pub(super) fn raise(draft: &mut Draft<'_>, mut copy: Assignment, epoch: u64) {
                 if let Target::Own(own) = copy.target {
                     copy.target = Target::Own(Own { from: None, ..own });
                 }
-                Tenure { epoch, ..t }
+                Tenure { epoch, lease: 0, ..t }
             }
             other => other,
         });
@@ -46,6 +46,20 @@ pub(super) fn raise(draft: &mut Draft<'_>, mut copy: Assignment, epoch: u64) {
         }
     }
     draft.put(copy);
+}
+
+/// This copy owns the state from now on: whoever did before has surely stopped. Gives its epoch.
+pub(super) fn hand_to(draft: &mut Draft<'_>, service: &Service, to: AssignmentId) -> u64 {
+    let epoch = next_epoch(&draft.model, service.id);
+    let anew = Tenure { owner: Some(to), stage: Stage::Settled, epoch, lease: 0, ..Tenure::first(to, epoch) };
+    let tenure = match service.tenure {
+        None => anew,
+        Some(t) => match t.holder().filter(|holder| *holder != to) {
+            Some(gone) => t.fail_over(gone, to).unwrap_or(anew),
+            None => Tenure { attempt: t.attempt, ..anew },
+        },
+    };
+    commit(draft, service.id, tenure).epoch
 }
 
 /// Commits a tenure and gives it as it is kept: where its epoch grew, it is above every epoch of the service.

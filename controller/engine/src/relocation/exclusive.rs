@@ -6,7 +6,7 @@
 use chandler_protocol::state::{Own, Phase, Progress, Target};
 
 use super::epoch::{commit, raise};
-use super::phase::{HOLD_PAUSE, HOLDS_MAX, ROUNDS, ROUNDS_TAKE, TELL_MARGIN, enter, is_late, tries};
+use super::phase::{HOLD_PAUSE, HOLDS_MAX, ROUNDS, ROUNDS_TAKE, TELL_MARGIN, enter, is_late, is_told, tries};
 use super::rollback::roll_back;
 use super::route::{self, doors, may_cut};
 use super::step::{Side, failure_text, finish, side};
@@ -119,27 +119,36 @@ fn with_copied(on: &Move, p: &Progress) -> Move {
 
 /// All but the last changes are there: a good moment is waited for.
 fn standby(draft: &mut Draft<'_>, on: &Move, service: &Service, old: &Side, new: &Side) {
-    let late = is_late(draft, on);
-    let paused = tries(on) > 0 && draft.now.since(on.since) < HOLD_PAUSE;
+    let told = is_told(on);
+    let paused = !told && tries(on) > 0 && draft.now.since(on.since) < HOLD_PAUSE;
     let keeps_up = progress(new).is_some_and(|p| p.in_step);
-    // What is not in use needs no good moment; what does not run now will not say that it is at one.
+    // What does not run now has no requests to wait for, and will not say that it is at a good point.
     let serves = matches!(old.phase, Some(Phase::Running | Phase::Unhealthy));
-    if paused || !keeps_up || !serves || !is_told(draft, on, service) {
-        if late && !paused {
+    if paused || !keeps_up || !serves {
+        if is_late(draft, on) {
             roll_back(draft, on, "no good moment came");
         }
         return;
     }
-    let next = Move { attempt: on.attempt + 1, ..on.clone() };
+    if service.policy.mobility.prepare.is_some() && !told {
+        let next = Move { attempt: on.attempt + 1, ..on.clone() };
+        enter(draft, next, MovePhase::Standby, "its software is told, and says when it is at a good point");
+        return;
+    }
+    if told && !is_ready(draft, on, service) {
+        return;
+    }
+    let attempt = if told { on.attempt } else { on.attempt + 1 };
+    let next = Move { attempt, ..on.clone() };
     let next = enter(draft, next, MovePhase::Holding, "front doors let requests wait; those under way end");
     route::hold(draft, &next);
 }
 
-/// Whether the software has been told, where it wants to be: it is at a good point, or its time is over.
-fn is_told(draft: &Draft<'_>, on: &Move, service: &Service) -> bool {
+/// Whether the software that was told is at a good point, or its time is over.
+fn is_ready(draft: &Draft<'_>, on: &Move, service: &Service) -> bool {
     let Some(prepare) = &service.policy.mobility.prepare else { return true };
-    let told = on.from.and_then(|f| draft.model.told.get(&f)).is_some_and(|t| t.attempt == on.attempt + 1);
-    told || draft.now.since(on.since).0 > prepare.within.0.saturating_add(TELL_MARGIN.0)
+    let answered = on.from.and_then(|f| draft.model.told.get(&f)).is_some_and(|t| t.attempt == on.attempt);
+    answered || draft.now.since(on.since).0 > prepare.within.0.saturating_add(TELL_MARGIN.0)
 }
 
 /// Requests wait: once none is under way, the old copy is sealed.
@@ -158,13 +167,13 @@ fn holding(draft: &mut Draft<'_>, on: &Move, service: &Service, old: &Side, new:
                 on.deadline.map_or_else(Default::default, |d| d.since(on.since))
             ),
         };
-        return let_go(draft, on, &reason, restarted);
+        return let_go(draft, on, &reason);
     }
     if !said.acted || !said.holding || !is_quiet || progress(new).is_none() {
         return;
     }
     let Some(after) = service.tenure.and_then(|t| t.seal(new.copy.id).ok()) else {
-        return let_go(draft, on, "its state cannot be handed over now", false);
+        return let_go(draft, on, "its state cannot be handed over now");
     };
     let kept = commit(draft, on.service, after);
     let target = Target::Seal { attempt: kept.attempt };
@@ -175,14 +184,9 @@ fn holding(draft: &mut Draft<'_>, on: &Move, service: &Service, old: &Side, new:
 }
 
 /// Requests go on at the old copy. After a pause it is tried again, a few times.
-fn let_go(draft: &mut Draft<'_>, on: &Move, reason: &str, at_once: bool) {
+fn let_go(draft: &mut Draft<'_>, on: &Move, reason: &str) {
     if tries(on) >= HOLDS_MAX {
         return roll_back(draft, on, &format!("{reason}; tried {HOLDS_MAX} times"));
-    }
-    let mut on = on.clone();
-    if at_once {
-        // The try was no fault of anybody's: it does not count.
-        on.phases.retain(|p| p.phase != MovePhase::Holding);
     }
     enter(draft, on.clone(), MovePhase::Standby, reason);
     route::release(draft, on.service);

@@ -108,19 +108,21 @@ pub(super) const fn is_gone(state: HostState) -> bool {
     matches!(state, HostState::Lost | HostState::Revoked)
 }
 
-/// When a move in standby may go on at the latest: the pause after a failed try, or the time that software has to say
-/// that it is ready.
+/// When a move in standby goes on though nobody reports anything: the pause after a failed try is over, or the time that
+/// its software has to say that it is ready.
 fn standby_ends(model: &Model, on: &Move) -> Option<Timestamp> {
-    let service = model.services.get(&on.service)?;
-    Some(on.since.after(standby_pause(service, on)))
+    let prepare = model.services.get(&on.service)?.policy.mobility.prepare.as_ref();
+    match prepare {
+        Some(p) if is_told(on) => Some(on.since.after(Micros(p.within.0.saturating_add(TELL_MARGIN.0 + 1)))),
+        _ if tries(on) > 0 => Some(on.since.after(HOLD_PAUSE)),
+        _ => None,
+    }
 }
 
-/// The longest that a move stays in standby with everything else ready.
-pub(super) fn standby_pause(service: &Service, on: &Move) -> Micros {
-    let retry = if tries(on) > 0 { HOLD_PAUSE } else { Micros::ZERO };
-    let told = service.policy.mobility.prepare.as_ref();
-    let told = told.map_or(Micros::ZERO, |p| Micros(p.within.0.saturating_add(TELL_MARGIN.0)));
-    retry.max(told)
+/// Whether the software of a move in standby was told of the try that comes: standby is then entered a second time.
+pub(crate) fn is_told(on: &Move) -> bool {
+    let mut last = on.phases.iter().rev().map(|p| p.phase);
+    last.next() == Some(MovePhase::Standby) && last.next() == Some(MovePhase::Standby)
 }
 
 /// How often the hold was tried.

@@ -70,7 +70,7 @@ pub(super) fn await_fence(draft: &mut Draft<'_>, on: &Move) {
     let says = copy.as_ref().and_then(|a| a.phase().map(|p| (p, a.epoch)));
     let after = match says {
         Some((Phase::Stopped | Phase::Wiped, epoch)) => tenure.fenced(from, epoch),
-        _ if has_surely_stopped(&draft.model, &service, copy.as_deref(), draft.boot) => tenure.lease_over(),
+        _ if has_surely_stopped(&draft.model, &service, copy.as_deref(), draft.boot) => tenure.lease_over(from),
         _ => return,
     };
     let Ok(after) = after else { return };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chandler_protocol::state::{Own, Receive, Target};
 use chandler_protocol::{AssignmentId, DecisionId, HostId, Micros, MoveId};
 
-use super::epoch::{commit, next_epoch, renew};
+use super::epoch::{hand_to, next_epoch, renew};
 use super::plan::{Begin, begin};
 use super::tenure::Tenure;
 use crate::draft::Draft;
@@ -187,8 +187,7 @@ pub(super) fn reserve(
     let id = kept.as_ref().map_or_else(|| AssignmentId::from_random(draft.id()), |a| a.id);
     let mut epoch = next_epoch(&draft.model, service.id);
     if carries(service) {
-        let tenure = service.tenure.map_or_else(|| Tenure::first(id, epoch), |t| t.fail_over(id));
-        epoch = commit(draft, service.id, tenure).epoch;
+        epoch = hand_to(draft, service, id);
     }
     let resumes = kept.is_some();
     put_reserved(draft, service, candidate, decided, (id, epoch, owned(service)), kept.as_deref());
