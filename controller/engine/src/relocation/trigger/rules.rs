@@ -51,7 +51,8 @@ pub struct Rules {
     pub risk: Pace,
     /// What holds back what pays: twice the cost, 10 % and 20 % back, 15 minutes, 6 hours, 2 a day.
     pub economic: Pace,
-    /// What a budget is for: a day.
+    /// What a budget is for: a day, less four hours. A window of a whole day would push what follows the course of the day
+    /// later every day, to the worst hour.
     pub budget_window: Micros,
     /// A place that was left is remembered for a day.
     pub memory: Micros,
@@ -146,7 +147,7 @@ impl Default for Rules {
                 cooldown: Micros(6 * HOUR.0),
                 budget: 2,
             },
-            budget_window: DAY,
+            budget_window: Micros(20 * HOUR.0),
             memory: DAY,
             horizon: DAY,
             tau_price: HOUR,

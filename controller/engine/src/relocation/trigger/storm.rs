@@ -64,15 +64,16 @@ pub fn storm(model: &Model, now: Timestamp) -> Storm {
         }
     }
     lost.sort_unstable();
-    let recent = lost.iter().filter(|(at, _)| now.since(*at) <= CALM);
-    for (end, site) in recent {
-        let together = || lost.iter().filter(|(at, _)| *at <= *end && end.since(*at) <= WINDOW);
-        let (all, here) = (together().count(), together().filter(|(_, s)| s == site).count());
+    let recent = || lost.iter().filter(|(at, _)| now.since(*at) <= CALM);
+    let together = |end: Timestamp| lost.iter().filter(move |(at, _)| *at <= end && end.since(*at) <= WINDOW);
+    let all = recent().map(|(end, _)| together(*end).count()).max().unwrap_or(0);
+    if all >= LEAST && all * 100 > fleet * FLEET_PERCENT {
+        let pace = if fleet > LARGE { PACE_LARGE } else { PACE };
+        return Storm::Raging { lost: all, of: fleet, pace };
+    }
+    for (end, site) in recent() {
+        let here = together(*end).filter(|(_, s)| s == site).count();
         let size = sizes.get(site).copied().unwrap_or(0);
-        if all >= LEAST && all * 100 > fleet * FLEET_PERCENT {
-            let pace = if fleet > LARGE { PACE_LARGE } else { PACE };
-            return Storm::Raging { lost: all, of: fleet, pace };
-        }
         if here >= LEAST && here * 100 > size * SITE_PERCENT {
             let pace = if size > LARGE && here < size { PACE_LARGE } else { PACE };
             return Storm::Raging { lost: here, of: size, pace };
