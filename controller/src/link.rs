@@ -9,7 +9,6 @@ mod listener;
 mod relay;
 mod session;
 mod sessions;
-pub(crate) mod shim;
 mod speaker;
 mod tls;
 

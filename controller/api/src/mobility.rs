@@ -1,10 +1,12 @@
-//! How a service may be moved, where its front doors are, and what it uses: parts of an order.
+//! How a service may be moved and what would be liked better, where its front doors are, and what it uses: parts of an
+//! order.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::order::OwnerKind;
 use crate::value::{Rate, Span};
 
 /// How a service may be moved. What is left out has its default.
@@ -111,4 +113,47 @@ pub struct Use {
     /// Environment variables that get an address of it, with the name of its port: `{ DB = "tcp" }`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+}
+
+/// What the customer would rather have. It chooses among places that meet the SLA and never leads outside it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Criteria {
+    /// Whether it moves to where it is cheaper. Left out: when it clearly pays. `true`: as soon as it pays at all. `false`:
+    /// never for money alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cheaper: Option<bool>,
+    /// Whose computers it rather runs on, the best first (default: all the same).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prefer: Vec<OwnerKind>,
+    /// The most that it may cost more there than elsewhere, in percent (default: as much as the SLA allows).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub premium_percent: Option<u32>,
+    /// What holds at certain hours. The first that covers a moment decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub at: Vec<TimedCriterion>,
+}
+
+impl Criteria {
+    /// Whether nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What the customer would rather have at certain hours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TimedCriterion {
+    /// When: days, times and a time zone, such as `Mon-Fri 12:00-14:00 Europe/Berlin`.
+    pub when: String,
+    /// Whose computers it rather runs on then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prefer: Vec<OwnerKind>,
+    /// How many copies shall run then, within `policy.replicas`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u32>,
+    /// Whether no move takes place then that can wait (default false).
+    #[serde(default)]
+    pub blackout: bool,
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::event::Event;
-use crate::mobility::{FrontPlaces, MovePolicy, OnLoss, OnPartition, Prepare, Use};
+use crate::mobility::{Criteria, FrontPlaces, MovePolicy, OnLoss, OnPartition, Prepare, Use};
 use crate::quote::Alternative;
 use crate::sla::SlaTerms;
 use crate::value::{Money, Size, Span, Time};
@@ -358,6 +358,9 @@ pub struct Policy {
     /// What happens when the machine with its state is lost (default `wait`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_loss: Option<OnLoss>,
+    /// What the customer would rather have, within the SLA.
+    #[serde(default, skip_serializing_if = "Criteria::is_default")]
+    pub criteria: Criteria,
 }
 
 impl Default for Policy {
@@ -368,6 +371,7 @@ impl Default for Policy {
             mobility: MovePolicy::default(),
             on_partition: None,
             on_loss: None,
+            criteria: Criteria::default(),
         }
     }
 }

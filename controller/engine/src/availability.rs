@@ -62,14 +62,13 @@ const fn prior(kind: SiteRole) -> (Ppm, i64) {
 /// Predicted share of the time that a host is up: the posterior mean of a Beta distribution whose counts are
 /// hours seen up and down plus the prior of its kind.
 pub fn estimate(history: &History, kind: SiteRole, now: Timestamp, observable_since: Timestamp) -> Ppm {
-    let seen = match history.current {
-        Some((up, _)) => history.observe(up, now, observable_since),
-        None => *history,
-    };
+    let open = history.current.map(|(up, since)| (up, now.since(since.max(observable_since)).0));
+    let extra = |of: bool| open.filter(|(up, _)| *up == of).map_or(0, |(_, time)| i128::from(time));
+    let (seen_up, seen_down) = (i128::from(history.up.0) + extra(true), i128::from(history.down.0) + extra(false));
     let (mean, hours) = prior(kind);
     let weight = i128::from(Micros::from_secs(hours * 3_600).0);
-    let up = i128::from(seen.up.0) + weight * i128::from(mean.0) / 1_000_000;
-    let total = i128::from(seen.up.0) + i128::from(seen.down.0) + weight;
+    let up = seen_up + weight * i128::from(mean.0) / 1_000_000;
+    let total = seen_up + seen_down + weight;
     Ppm(u32::try_from(up * 1_000_000 / total.max(1)).unwrap_or(1_000_000))
 }
 

@@ -27,3 +27,4 @@ pub mod relocation;
 pub mod service;
 pub mod site;
 pub mod sla;
+pub mod way;

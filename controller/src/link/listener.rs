@@ -29,21 +29,6 @@ pub struct LinkConfig {
     pub heartbeat: Micros,
     /// Over how long they spread reconnecting.
     pub reconnect_window: Micros,
-    /// When a silent host's lease is surely over: what it ran may be started elsewhere then.
-    pub grace: Micros,
-}
-
-impl LinkConfig {
-    /// How long a lease lasts by the agent's count. A quarter of the grace is left for clocks that differ in rate and for
-    /// the killing.
-    pub const fn lease_lasts(&self) -> Micros {
-        Micros(self.grace.0 / 4 * 3)
-    }
-
-    /// When a lease is renewed: twice before it is over, should one try be lost.
-    pub const fn lease_renew(&self) -> Micros {
-        Micros(self.grace.0 / 4)
-    }
 }
 
 impl Default for LinkConfig {
@@ -52,7 +37,6 @@ impl Default for LinkConfig {
             telemetry_interval: Micros::from_secs(10),
             heartbeat: Micros::from_secs(4),
             reconnect_window: Micros::from_secs(2),
-            grace: Micros::from_secs(12),
         }
     }
 }

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use chandler_engine::model::Model;
+use chandler_engine::way;
 
 use chandler_protocol::HostId;
 use chandler_protocol::command::Command;
@@ -22,7 +23,6 @@ use tokio::time::Instant;
 use super::intake::Reported;
 use super::listener::Shared;
 use super::session::{LinkError, send};
-use super::shim::way;
 
 /// Bytes of assignments, or of ways, in one message: a frame less some room for its head.
 const MESSAGE_MAX: usize = CONTROL_MAX - (64 << 10);

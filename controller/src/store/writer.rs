@@ -11,12 +11,12 @@ use chandler_engine::draft::Draft;
 use chandler_engine::fleet::HostState;
 use chandler_engine::model::{Change, Model, Record};
 use chandler_engine::order::OrderState;
+use chandler_engine::way;
 use chandler_protocol::HostId;
 use chandler_protocol::world::{Clock, Random, id_bytes};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::{Store, StoreError};
-use crate::link::shim::way;
 
 /// Most pieces of work that share a commit. More would only delay the first of them.
 const GROUP: usize = 256;
@@ -48,6 +48,8 @@ pub struct Wakes {
     pub orders: Notify,
     /// A service waits for a place, or there is room again.
     pub placement: Notify,
+    /// A place shall be left, or costs something else: what runs there may be better off elsewhere.
+    pub relocation: Notify,
 }
 
 /// A handle on the one writer. Cheap to clone.
@@ -257,13 +259,17 @@ impl Run {
                 Change::Put(Record::Host(h)) => {
                     hosts.insert(h.id);
                     services.extend(model.assignments_of_host(h.id).map(|a| a.service));
-                    services.extend(way::doors(model, h.id).iter().map(|d| d.service));
+                    services.extend(way::services_at(model, h.id));
                     if h.state == HostState::Active {
                         self.wakes.placement.notify_one();
+                    }
+                    if h.drain.is_some() {
+                        self.wakes.relocation.notify_one();
                     }
                     // An order that waited to know whether this host is there can be decided now.
                     self.wakes.orders.notify_one();
                 }
+                Change::Put(Record::Site(_) | Record::ProviderCriteria(_)) => self.wakes.relocation.notify_one(),
                 _ => {}
             }
         }

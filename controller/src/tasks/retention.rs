@@ -1,12 +1,10 @@
-//! Forgets what is no longer needed: answers to old requests, assignments and moves that ended long ago, and states that
-//! were kept after their service had moved.
+//! Forgets what is no longer needed: answers to old requests, and assignments that ended long ago.
 
 use std::time::Duration;
 
 use chandler_engine::model::Change;
 use chandler_protocol::{Micros, Timestamp};
 
-use crate::link::shim;
 use crate::store::Writer;
 
 /// How long an answer is kept for its idempotency key. At least 24 h are promised.
@@ -29,11 +27,10 @@ pub(super) async fn run(writer: &Writer) {
             for id in old {
                 draft.put(Change::ForgetAssignment(id));
             }
-            shim::relocation::retire(draft);
             Ok::<_, ()>(())
         });
         if forgotten.await.is_err() {
-            tracing::warn!("old assignments and moves could not be forgotten; it is tried again");
+            tracing::warn!("old assignments could not be forgotten; it is tried again");
         }
     }
 }

@@ -60,6 +60,7 @@ The order file (TOML, or the same as JSON); what has a default may be left out:
   move     = { hold = "2 s", drain = "5 s", cut = false, rate = "50 MiB/s", keep = "24 h" }
   onPartition = "stop"               # or "keepRunning", without exclusive state
   onLoss   = "wait"                  # or "startEmpty"
+  criteria = { prefer = ["customer"], premiumPercent = 10, at = [{ when = "Mon-Fri 12:00-14:00 Europe/Berlin", blackout = true }] }
   [front]                            # front doors beside those on the customer's own computers
   on       = ["edge-1"]              # hosts or sites
   lan      = false                   # true: also for others on the same network

@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chandler_api::mobility::{self as shown, Prepare as ShownPrepare};
-use chandler_api::order::{OrderRequest, SoftwareKind};
+use chandler_api::order::{OrderRequest, OwnerKind as ShownOwner, SoftwareKind};
+use chandler_engine::criteria::{Criteria, PREMIUM_MAX, TIMED_MAX, Timed};
 use chandler_engine::model::Model;
-use chandler_engine::order::{Front, HOLD_LONGEST, Mobility, OnLoss, OnPartition, Prepare, Use};
+use chandler_engine::order::{Front, HOLD_LONGEST, Mobility, OnLoss, OnPartition, OwnerKind, Prepare, Use};
 use chandler_engine::service::Service;
 use chandler_engine::site::{Site, SiteRole};
-use chandler_protocol::text::{NAME_MAX, clean, is_name};
+use chandler_protocol::text::{NAME_MAX, TEXT_MAX, clean, is_name};
 use chandler_protocol::workload::Probe;
 use chandler_protocol::{Bytes, Micros, PartyId};
 
 use super::software::{is_url_path, probed_port, span};
+use super::validate::owner;
 use crate::api::error::Fields;
 
 /// Most places with front doors that one order names.
@@ -70,6 +72,52 @@ pub(super) fn mobility(fields: &mut Fields, request: &OrderRequest) -> Mobility 
         rate_max,
         undo_kept,
     }
+}
+
+/// What the customer would rather have.
+pub(super) fn criteria(fields: &mut Fields, request: &OrderRequest) -> Criteria {
+    let wanted = &request.policy.criteria;
+    if request.software.kind == SoftwareKind::Task {
+        let detail = "an item of a task is not moved, it runs anew: leave it out";
+        fields.check(wanted.is_default(), "policy.criteria", detail);
+    }
+    let premium = wanted.premium_percent;
+    let detail = format!("write a number from 0 to {PREMIUM_MAX}");
+    fields.check(premium.is_none_or(|p| p <= PREMIUM_MAX), "policy.criteria.premiumPercent", detail);
+    let few = wanted.at.len() <= TIMED_MAX;
+    fields.check(few, "policy.criteria.at", format!("write at most {TIMED_MAX} entries"));
+    let prefer = preferred(fields, "policy.criteria.prefer", &wanted.prefer, request);
+    let mut at = Vec::new();
+    for (index, timed) in wanted.at.iter().take(TIMED_MAX).enumerate() {
+        let pointer = format!("policy.criteria.at[{index}]");
+        let range = request.policy.replicas;
+        let in_range = timed.replicas.is_none_or(|n| (range.min..=range.max).contains(&n));
+        let detail = format!("write a number within policy.replicas, {} to {}", range.min, range.max);
+        fields.check(in_range, format!("{pointer}.replicas"), detail);
+        let says = timed.blackout || timed.replicas.is_some() || !timed.prefer.is_empty();
+        fields.check(says, pointer.as_str(), "write what holds then: prefer, replicas or blackout = true");
+        let prefer = preferred(fields, &format!("{pointer}.prefer"), &timed.prefer, request);
+        match timed.when.parse() {
+            Ok(when) => at.push(Timed { when, prefer, replicas: timed.replicas, blackout: timed.blackout }),
+            Err(error) => fields.wrong(format!("{pointer}.when"), clean(&error.to_string(), TEXT_MAX)),
+        }
+    }
+    Criteria { cheaper: wanted.cheaper, prefer, premium_percent: premium, at }
+}
+
+/// Whose computers are preferred: each once, and among those that may be used at all.
+fn preferred(fields: &mut Fields, pointer: &str, wanted: &[ShownOwner], request: &OrderRequest) -> Vec<OwnerKind> {
+    let mut list = Vec::new();
+    for kind in wanted {
+        let may_be = request.policy.owners.contains(kind);
+        fields.check(may_be, pointer, format!("{} is not among policy.owners", owner(*kind).as_str()));
+        let is_new = !list.contains(&owner(*kind));
+        fields.check(is_new, pointer, format!("{} stands there twice", owner(*kind).as_str()));
+        if is_new {
+            list.push(owner(*kind));
+        }
+    }
+    list
 }
 
 fn prepare(fields: &mut Fields, wanted: &ShownPrepare, request: &OrderRequest) -> Option<Prepare> {

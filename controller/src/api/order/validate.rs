@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use chandler_api::order::{ITEMS_MAX, Input, OrderRequest, OwnerKind as ShownOwner, SoftwareKind, TaskItem};
 use chandler_api::sla::SlaTerms;
 use chandler_engine::catalogue::Offering;
-use chandler_engine::criteria::Criteria;
 use chandler_engine::model::Model;
 use chandler_engine::order::{Front, ItemSpec, OrderSpec, OwnerKind, Policy, REPLICAS_MAX};
 use chandler_engine::sla::Terms;
@@ -175,11 +174,12 @@ fn policy(fields: &mut Fields, request: &OrderRequest) -> Policy {
         mobility: mobility::mobility(fields, request),
         front: Front::default(),
         uses: Vec::new(),
-        criteria: Criteria::default(),
+        criteria: mobility::criteria(fields, request),
     }
 }
 
-const fn owner(kind: ShownOwner) -> OwnerKind {
+/// Whose resources, in the words of the engine.
+pub(in crate::api) const fn owner(kind: ShownOwner) -> OwnerKind {
     match kind {
         ShownOwner::Customer => OwnerKind::Customer,
         ShownOwner::Provider => OwnerKind::Provider,

@@ -1,6 +1,7 @@
 //! Leases that an agent asks for. A renewal changes nothing that is kept; a new one is on disk before it is given.
 
-use chandler_protocol::lease::{LEASES_MAX, LeaseGrant, LeaseRequest};
+use chandler_engine::relocation;
+use chandler_protocol::lease::{LEASES_MAX, LeaseRequest};
 use chandler_protocol::message::ControllerMessage;
 
 use super::Intake;
@@ -11,17 +12,12 @@ impl Intake {
         if request.wanted.len() > LEASES_MAX {
             return Err(LinkError::Protocol("too many leases asked for"));
         }
-        let (host, nonce, config) = (self.host, request.nonce, self.shared.config);
+        let host = self.host;
         let by = host.to_string();
-        let given = self
-            .shared
-            .writer
-            .transact(&by, move |draft| Ok::<_, ()>(crate::link::shim::relocation::lease(draft, host, &request)));
+        let given =
+            self.shared.writer.transact(&by, move |draft| Ok::<_, ()>(relocation::lease(draft, host, &request)));
         match given.await {
-            Ok(given) => {
-                let grant = LeaseGrant { nonce, lasts: config.lease_lasts(), renew: config.lease_renew(), given };
-                self.answer(ControllerMessage::Lease(grant)).await
-            }
+            Ok(grant) => self.answer(ControllerMessage::Lease(grant)).await,
             // Not given: it asks again before what it holds is over.
             Err(_) => Ok(()),
         }

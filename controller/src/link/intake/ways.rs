@@ -8,14 +8,13 @@ use std::sync::atomic::Ordering;
 
 use chandler_engine::draft::Draft;
 use chandler_engine::fleet::Host;
-use chandler_engine::fulfilment;
+use chandler_engine::{assurance, fulfilment, way};
 use chandler_protocol::text::{NAME_MAX, TEXT_MAX, clean};
 use chandler_protocol::way::{CLASSES, DoorCounters, Histogram, ObservedDoor, ObservedWays, STALLS_MAX, Told};
 use chandler_protocol::{AssignmentId, HostId, ServiceId};
 
 use super::Intake;
 use crate::link::session::LinkError;
-use crate::link::shim::way;
 
 /// What is kept of a report, in the log.
 const WHAT: &str = "ways";
@@ -78,7 +77,7 @@ fn doors(
     before: Option<&BTreeSet<ServiceId>>,
     concerned: &mut BTreeSet<ServiceId>,
 ) {
-    let kept: BTreeSet<_> = way::doors(&draft.model, host).iter().map(|d| d.service).collect();
+    let kept = way::services_at(&draft.model, host);
     let old: Vec<_> = match before {
         Some(before) => before.iter().copied().collect(),
         None => draft.model.doors.keys().filter(|(_, h)| *h == host).map(|(s, _)| *s).collect(),
@@ -90,7 +89,7 @@ fn doors(
         if is_on_the_move || last.is_none_or(|last| stands(last) != stands(door)) {
             concerned.insert(door.service);
         }
-        crate::link::shim::assurance::seen_door(draft, host, door);
+        assurance::seen_door(draft, host, door);
         draft.model.doors.insert(key, Arc::new(door.clone()));
     }
     for service in old {
