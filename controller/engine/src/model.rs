@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use chandler_protocol::way::{ObservedDoor, ObservedPath, Told};
 use chandler_protocol::{
-    AgreementId, AssignmentId, BillId, Digest, HostId, MicroMoney, Micros, MoveId, OrderId, PartyId, ServiceId, SiteId, Timestamp,
-    TokenId,
+    AgreementId, AssignmentId, BillId, Digest, HostId, MicroMoney, Micros, MoveId, OrderId, PartyId, ServiceId, SiteId,
+    Timestamp, TokenId,
 };
 use imbl::{OrdMap, OrdSet};
 use serde::de::DeserializeOwned;

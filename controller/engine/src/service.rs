@@ -3,7 +3,8 @@
 use chandler_protocol::state::{Exit, ObservedAssignment, OutputFile, Target};
 use chandler_protocol::workload::{WorkloadKind, WorkloadSpec};
 use chandler_protocol::{
-    AgreementId, AssignmentId, DecisionId, HostId, MicroMoney, Micros, MoveId, OrderId, PartyId, ServiceId, SiteId, Timestamp,
+    AgreementId, AssignmentId, DecisionId, HostId, MicroMoney, Micros, MoveId, OrderId, PartyId, ServiceId, SiteId,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 

@@ -141,8 +141,12 @@ impl World {
                 let phase = match a.target {
                     Target::Wiped => Phase::Wiped,
                     Target::Stopped => Phase::Stopped,
-                    Target::Running | Target::Own(_) if failing.iter().any(|n| host(*n) == a.host) => Phase::Failed(Failure::Crashing),
-                    Target::Running | Target::Own(_) if a.spec.kind == WorkloadKind::Task => Phase::Completed(Exit::Code(0)),
+                    Target::Running | Target::Own(_) if failing.iter().any(|n| host(*n) == a.host) => {
+                        Phase::Failed(Failure::Crashing)
+                    }
+                    Target::Running | Target::Own(_) if a.spec.kind == WorkloadKind::Task => {
+                        Phase::Completed(Exit::Code(0))
+                    }
                     Target::Running | Target::Own(_) => Phase::Running,
                     Target::Seal { .. } | Target::Receive(_) => Phase::Pending,
                 };

@@ -105,14 +105,7 @@ impl Tenure {
     ///
     /// # Errors
     /// It is not the owner's newest word.
-    pub fn sealed(
-        self,
-        by: AssignmentId,
-        epoch: u64,
-        attempt: u64,
-        root: Digest,
-        lease: u64,
-    ) -> Result<Self, Denied> {
+    pub fn sealed(self, by: AssignmentId, epoch: u64, attempt: u64, root: Digest, lease: u64) -> Result<Self, Denied> {
         let Stage::Sealing { to, root: before } = self.stage else { return Err(Denied::Stage) };
         if self.owner != Some(by) {
             return Err(Denied::Copy);
