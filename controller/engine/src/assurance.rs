@@ -1,5 +1,11 @@
 //! Assurance: which hosts are there, and whether each SLA holds as measured.
 
+mod budget;
+mod indicator;
+
+pub use budget::Budget;
+pub use indicator::{Indicators, MINUTE, Reading, Slice, seen_door, turn};
+
 use chandler_protocol::{HostId, Micros, Ppm, Timestamp};
 
 use crate::draft::Draft;
@@ -123,6 +129,8 @@ pub fn measure(before: Measured, up: bool, now: Timestamp, observable_since: Tim
 pub enum Status {
     /// It holds.
     Met,
+    /// It holds, and will not for long: what it allows is used up too quickly, or nearly gone.
+    AtRisk,
     /// It does not.
     Violated,
     /// Not enough was measured.
@@ -142,6 +150,8 @@ pub struct Objective {
     pub measured: String,
     /// Whether it holds.
     pub status: Status,
+    /// How much of what it allows is left, where it allows anything.
+    pub budget: Option<Budget>,
 }
 
 /// Every term of a service's SLA as measured up to `now`. `currency` stands behind amounts of money.
@@ -155,27 +165,14 @@ pub fn objectives(model: &Model, service: &Service, terms: &Terms, now: Timestam
             predicted: service.predicted.map_or(String::new(), |p| format!("{} {currency}/month", p.monthly_cost)),
             measured: rate.map_or(String::new(), |r| format!("{r} {currency}/month at what is reserved now")),
             status: verdict(rate.map(|r| r <= max)),
+            budget: None,
         });
     }
     if let Some(max) = terms.p95_max {
-        let p95 = answer_p95(model, service);
-        list.push(Objective {
-            name: "interactivity",
-            target: format!("95 % within {max}"),
-            predicted: service.predicted.and_then(|p| p.p95).map_or(String::new(), |p| p.to_string()),
-            measured: p95.map_or(String::new(), |p| p.to_string()),
-            status: verdict(p95.map(|p| p <= max)),
-        });
+        list.push(interactivity(model, service, max, now));
     }
     if let Some(min) = terms.availability_min {
-        let share = measured_availability(service, now, model.observable_since);
-        list.push(Objective {
-            name: "availability",
-            target: format!("at least {min}"),
-            predicted: service.predicted.map_or(String::new(), |p| p.availability.to_string()),
-            measured: share.map_or(String::new(), |s| s.to_string()),
-            status: verdict(share.map(|s| s >= min)),
-        });
+        list.push(availability(model, service, min, now));
     }
     if !terms.residency.is_empty() {
         let countries: Vec<_> = model
@@ -188,9 +185,63 @@ pub fn objectives(model: &Model, service: &Service, terms: &Terms, now: Timestam
             predicted: countries.join(", "),
             measured: countries.join(", "),
             status: verdict((!countries.is_empty()).then(|| countries.iter().all(|c| terms.residency.contains(c)))),
+            budget: None,
         });
     }
     list
+}
+
+/// As users felt it at the front doors; where nobody asked, as health checks and round trips let expect.
+fn interactivity(model: &Model, service: &Service, max: Micros, now: Timestamp) -> Objective {
+    let own = model.indicators.get(&service.id).filter(|i| i.month(now).answers > 0);
+    let own = own.map(|i| i.up_to(service, now, model.observable_since));
+    let felt = own.as_ref().and_then(Indicators::p95);
+    let (measured, status, budget) = match &own {
+        Some(own) => {
+            let budget = budget::of_interactivity(own, now);
+            let slow = own.month(now).slow_share().unwrap_or_default();
+            let p95 = felt.map_or(String::new(), |p| format!("{p} at the front doors in the last hour; "));
+            (format!("{p95}{slow} took longer this month"), spent(&budget), Some(budget))
+        }
+        None => {
+            let p95 = answer_p95(model, service);
+            let text = p95.map_or(String::new(), |p| format!("{p} by health checks and round trips"));
+            (text, verdict(p95.map(|p| p <= max)), None)
+        }
+    };
+    let predicted = service.predicted.and_then(|p| p.p95).map_or(String::new(), |p| p.to_string());
+    Objective { name: "interactivity", target: format!("95 % within {max}"), predicted, measured, status, budget }
+}
+
+/// Of the calendar month, from the service's first answer on.
+fn availability(model: &Model, service: &Service, min: Ppm, now: Timestamp) -> Objective {
+    let so_far = measured_availability(service, now, model.observable_since);
+    let since = service.completed_at.unwrap_or(now);
+    let budget = model
+        .indicators
+        .get(&service.id)
+        .map(|own| budget::of_availability(&own.up_to(service, now, model.observable_since), min, since, now));
+    let status = match (&budget, so_far) {
+        (_, None) => Status::NotDetermined,
+        (Some(budget), Some(_)) => spent(budget),
+        (None, Some(share)) => verdict(Some(share >= min)),
+    };
+    Objective {
+        name: "availability",
+        target: format!("at least {min}"),
+        predicted: service.predicted.map_or(String::new(), |p| p.availability.to_string()),
+        measured: so_far.map_or(String::new(), |s| s.to_string()),
+        status,
+        budget,
+    }
+}
+
+const fn spent(budget: &Budget) -> Status {
+    match (budget.is_spent, budget.is_low) {
+        (true, _) => Status::Violated,
+        (_, true) => Status::AtRisk,
+        _ => Status::Met,
+    }
 }
 
 fn verdict(holds: Option<bool>) -> Status {

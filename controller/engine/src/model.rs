@@ -14,6 +14,7 @@ use imbl::{OrdMap, OrdSet};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::assurance::Indicators;
 use crate::catalogue::Offering;
 use crate::event::Event;
 use crate::finance::{Bill, Meter, UsageRow};
@@ -204,6 +205,8 @@ records! {
     ClosedAssignment closed_assignments: AssignmentId => ClosedAssignment, |v: &ClosedAssignment| v.id, |v: &ClosedAssignment| v.id.to_string();
     /// How much of each host's usage is stored.
     Meter meters: HostId => Meter, |v: &Meter| v.host, |v: &Meter| v.host.to_string();
+    /// What was measured of each service.
+    Indicators indicators: ServiceId => Indicators, |v: &Indicators| v.service, |v: &Indicators| v.service.to_string();
     /// Moves.
     Move moves: MoveId => Move, |v: &Move| v.id, |v: &Move| v.id.to_string();
     /// Bills.
@@ -254,6 +257,7 @@ from_record!(
     Assignment,
     ClosedAssignment,
     Meter,
+    Indicators,
     Move,
     Bill
 );

@@ -258,6 +258,9 @@ fn host(site: u8, name: &str, state: HostState) -> Host {
         history: History::default(),
         rtt: Some(Micros::from_millis(5)),
         failures: Vec::new(),
+        protocol: 2,
+        listens: Vec::new(),
+        drain: None,
     }
 }
 

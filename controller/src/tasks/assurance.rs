@@ -80,6 +80,7 @@ fn look(
 ) -> Result<Watch, std::convert::Infallible> {
     let generation = draft.changes.len();
     let found = assurance::watch(draft, patience);
+    assurance::turn(draft);
     if draft.changes.len() > generation {
         let live: Vec<_> = draft.model.live.iter().copied().collect();
         for service in live {
