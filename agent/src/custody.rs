@@ -22,7 +22,7 @@ pub struct Custody {
     /// The lease that is held.
     #[serde(skip)]
     pub lease: Option<Lease>,
-    /// The generation of the last lease that was held, also when it is over. *Kept.*
+    /// The generation of the last lease that was held under this epoch, also when it is over; 0: none was. *Kept.*
     pub last_lease: u64,
 }
 
@@ -35,14 +35,14 @@ pub struct GivenUp {
     pub attempt: u64,
     /// What was measured.
     pub root: Digest,
-    /// The last lease it ran under.
+    /// The newest lease it was given under that epoch; 0: none was.
     pub lease: u64,
 }
 
 /// A lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Lease {
-    /// Its generation.
+    /// Its generation; 0 when it is of an older epoch: what runs runs on until it ends, and a new one is asked for.
     pub generation: u64,
     /// The software is dead by then, by the boot clock.
     pub until: Micros,
@@ -62,21 +62,36 @@ pub enum May {
 }
 
 impl Custody {
+    /// Whether an order of this epoch is obeyed. One with an older epoch is not, whatever it says.
+    pub const fn obeys(&self, epoch: u64) -> bool {
+        epoch >= self.epoch
+    }
+
     /// An order arrived. One with an older epoch changes nothing.
     #[must_use]
     pub fn ordered(mut self, epoch: u64, target: &Target) -> Self {
-        if epoch < self.epoch {
+        if !self.obeys(epoch) {
             return self;
         }
         if epoch > self.epoch {
             self.epoch = epoch;
-            self.lease = None;
             self.last_lease = 0;
             self.given_up = None;
+            self.lease = self.lease.map(|l| Lease { generation: 0, ..l });
         }
-        // A copy that is fenced keeps its bytes; they are no state to begin with any more.
-        if matches!(target, Target::Stopped | Target::Wiped) {
-            self.received = None;
+        match target {
+            // What runs runs on, or may take its time to end, for as long as its lease lasts.
+            Target::Running | Target::Own(_) | Target::Seal { .. } => {}
+            // What comes in replaces what was there.
+            Target::Receive(order) => {
+                self.lease = None;
+                self.received = self.received.filter(|r| r.attempt == order.attempt);
+            }
+            // A copy that is fenced keeps its bytes; they are no state to begin with any more.
+            Target::Stopped | Target::Wiped => {
+                self.lease = None;
+                self.received = None;
+            }
         }
         self
     }
@@ -98,16 +113,28 @@ impl Custody {
         }
     }
 
-    /// A lease was given for this epoch. `sent` is when it was asked for, `lasts` how long it runs from then.
+    /// The generation to ask for when a lease is wanted or is to be renewed; 0: a new one.
+    pub fn asks(&self) -> u64 {
+        self.lease.map_or(0, |l| l.generation)
+    }
+
+    /// A lease was given for this epoch. `sent` is when it was asked for, `lasts` how long it runs from then. To be kept
+    /// before anything runs under it. An answer must be to a request of this run of the agent: one that was asked for
+    /// before a restart is not known by its nonce any more and is dropped.
     #[must_use]
     pub fn leased(mut self, epoch: u64, generation: u64, sent: Micros, lasts: Micros) -> Self {
-        if epoch != self.epoch || self.given_up.is_some_and(|g| g.epoch >= self.epoch) {
+        if epoch != self.epoch || generation < self.last_lease {
+            return self;
+        }
+        self.last_lease = generation;
+        if let Some(given_up) = self.given_up.as_mut() {
+            // It came too late and nothing runs under it: what was given up is the newest under this lease, too.
+            given_up.lease = generation;
             return self;
         }
         let until = Micros(sent.0.saturating_add(lasts.0));
         let held = self.lease.filter(|l| l.generation == generation).map_or(until, |l| l.until.max(until));
         self.lease = Some(Lease { generation, until: held });
-        self.last_lease = generation;
         self
     }
 
@@ -119,17 +146,24 @@ impl Custody {
     }
 
     /// The software has stopped, its state was written out and measured: it is given up. To be kept before it is said.
+    /// What was given up in this attempt already stays as it was said.
     #[must_use]
     pub fn given_up(mut self, attempt: u64, root: Digest) -> Self {
+        if self.sealed(attempt).is_some() {
+            return self;
+        }
         self.lease = None;
         self.given_up = Some(GivenUp { epoch: self.epoch, attempt, root, lease: self.last_lease });
         self
     }
 
-    /// A whole state was received, compared and written out. To be kept before it is said.
+    /// A whole state was received, compared and written out. To be kept before it is said. Too late once the software
+    /// was started under this epoch: from then on the state is its own.
     #[must_use]
     pub fn received(mut self, received: Received) -> Self {
-        self.received = Some(received);
+        if self.begun != Some(self.epoch) {
+            self.received = Some(received);
+        }
         self
     }
 

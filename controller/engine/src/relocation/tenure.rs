@@ -22,7 +22,8 @@ pub struct Tenure {
     pub epoch: u64,
     /// The copy that owns the state. None while nobody may write it.
     pub owner: Option<AssignmentId>,
-    /// The generation of the newest lease: counts how often one was acquired. Renewing keeps it.
+    /// The generation of the newest lease: counts how often one was acquired under this epoch. Renewing keeps it; a new
+    /// epoch begins at 0, here as in the agent's custody.
     pub lease: u64,
     /// Counts attempts to hand the state over.
     pub attempt: u64,
@@ -141,7 +142,7 @@ impl Tenure {
             return Err(Denied::Root);
         }
         let from = self.owner.ok_or(Denied::Stage)?;
-        Ok(Self { epoch: self.epoch + 1, owner: Some(to), stage: Stage::Committed { from, root }, ..self })
+        Ok(Self { owner: Some(to), stage: Stage::Committed { from, root }, ..self.next_epoch() })
     }
 
     /// Customers are served by the new owner: there is no way back but another hand-over.
@@ -161,7 +162,7 @@ impl Tenure {
     /// There is none, or it is committed.
     pub fn cancel(self) -> Result<Self, Denied> {
         match self.stage {
-            Stage::Sealing { .. } => Ok(Self { epoch: self.epoch + 1, stage: Stage::Settled, ..self }),
+            Stage::Sealing { .. } => Ok(Self { stage: Stage::Settled, ..self.next_epoch() }),
             _ => Err(Denied::Stage),
         }
     }
@@ -175,7 +176,7 @@ impl Tenure {
         let (Stage::Committed { from: to, .. }, Some(from)) = (self.stage, self.owner) else {
             return Err(Denied::Stage);
         };
-        Ok(Self { epoch: self.epoch + 1, owner: None, stage: Stage::Returning { from, to }, ..self })
+        Ok(Self { owner: None, stage: Stage::Returning { from, to }, ..self.next_epoch() })
     }
 
     /// A copy says that it does not run, and will not, under this epoch.
@@ -191,29 +192,52 @@ impl Tenure {
         }
     }
 
-    /// The lease of the last owner is surely over: what it took away is given back.
+    /// The lease of the last owner, `of`, is surely over: what was taken from it is given back.
     ///
     /// # Errors
-    /// Nothing is being given back.
-    pub fn lease_over(self) -> Result<Self, Denied> {
+    /// Nothing is being given back, or it is the lease of another copy that is over.
+    pub fn lease_over(self, of: AssignmentId) -> Result<Self, Denied> {
         match self.stage {
+            Stage::Returning { from, .. } if of != from => Err(Denied::Copy),
             Stage::Returning { to, .. } => Ok(self.owned_by(to)),
             _ => Err(Denied::Stage),
         }
     }
 
-    /// The owner is gone and its lease surely over: another copy begins, with what it has.
-    #[must_use]
-    pub fn fail_over(self, to: AssignmentId) -> Self {
-        self.owned_by(to)
+    /// Who may still run, and must surely have ended before another copy may begin: the owner, or while nobody owns the
+    /// state, who owned it last.
+    pub const fn holder(&self) -> Option<AssignmentId> {
+        match (self.owner, self.stage) {
+            (None, Stage::Returning { from, .. }) => Some(from),
+            (owner, _) => owner,
+        }
+    }
+
+    /// The holder, `gone`, does not run any more and its lease is surely over: another copy begins, with what it has.
+    /// What only the old one had is lost for the service; whoever decides this says so.
+    ///
+    /// # Errors
+    /// `gone` is not the holder, or is the one that shall begin.
+    pub fn fail_over(self, gone: AssignmentId, to: AssignmentId) -> Result<Self, Denied> {
+        if self.holder() != Some(gone) || gone == to {
+            return Err(Denied::Copy);
+        }
+        Ok(self.owned_by(to))
     }
 
     const fn owned_by(self, to: AssignmentId) -> Self {
-        Self { epoch: self.epoch + 1, owner: Some(to), stage: Stage::Settled, ..self }
+        Self { owner: Some(to), stage: Stage::Settled, ..self.next_epoch() }
+    }
+
+    const fn next_epoch(self) -> Self {
+        Self { epoch: self.epoch + 1, lease: 0, ..self }
     }
 
     /// A copy asks for a lease: `generation` is the one it holds, 0 for none. Gives the tenure to commit first (the same
     /// for a renewal) and the generation that is granted.
+    ///
+    /// Once the owner has sealed and that was accepted it gets none: it has nothing to run for, and if it asks all the
+    /// same its disk has forgotten the seal.
     ///
     /// # Errors
     /// It may not run.
