@@ -24,3 +24,4 @@ pub mod relocation;
 pub mod service;
 pub mod site;
 pub mod sla;
+pub mod way;

@@ -111,6 +111,8 @@ macro_rules! records {
             pub observable_since: Timestamp,
             /// The same by the clock that never jumps: before it, any lease may have been given. Not in the store.
             pub leasing_since: Micros,
+            /// How long after it was last given a lease a copy has surely stopped; zero: 12 s. Not in the store.
+            pub grace: Micros,
             /// When each leased assignment was last given a lease, by the clock that never jumps. Not in the store.
             pub leases: OrdMap<AssignmentId, Micros>,
             /// What each door last said of itself, by service and host. Not in the store.
@@ -139,6 +141,14 @@ macro_rules! records {
             pub live: OrdSet<ServiceId>,
             /// Moves under way of each service. Derived.
             pub moving: OrdMap<ServiceId, OrdSet<MoveId>>,
+            /// Hosts of each site. Derived.
+            pub by_site: OrdMap<SiteId, OrdSet<HostId>>,
+            /// Sites of each owner. Derived.
+            pub by_owner: OrdMap<PartyId, OrdSet<SiteId>>,
+            /// Live services that ask for front doors at places of their own choice. Derived.
+            pub fronted: OrdSet<ServiceId>,
+            /// Live services that use others. Derived.
+            pub using: OrdMap<PartyId, OrdSet<ServiceId>>,
         }
 
         impl Record {
@@ -278,6 +288,8 @@ impl Model {
                     Record::Service(s) => self.index_service(s),
                     Record::Order(o) => self.index_order(o),
                     Record::Move(m) => self.index_move(m),
+                    Record::Host(h) => self.index_host(h),
+                    Record::Site(s) => self.index_site(s),
                     _ => {}
                 }
                 record.put(self);
@@ -343,6 +355,18 @@ impl Model {
         } else {
             self.live.insert(new.id);
         }
+        if ended || new.policy.front.on.is_empty() {
+            self.fronted.remove(&new.id);
+        } else {
+            self.fronted.insert(new.id);
+        }
+        if ended || new.policy.uses.is_empty() {
+            if let Some(set) = self.using.get_mut(&new.customer) {
+                set.remove(&new.id);
+            }
+        } else {
+            self.using.entry(new.customer).or_default().insert(new.id);
+        }
         if new.item.is_none() {
             let key = (new.customer, new.name.clone());
             if !ended {
@@ -361,6 +385,22 @@ impl Model {
         } else {
             self.moving.entry(new.service).or_default().insert(new.id);
         }
+    }
+
+    fn index_host(&mut self, new: &Arc<Host>) {
+        let before = self.hosts.get(&new.id).map(|h| h.site).filter(|site| *site != new.site);
+        if let Some(set) = before.and_then(|site| self.by_site.get_mut(&site)) {
+            set.remove(&new.id);
+        }
+        self.by_site.entry(new.site).or_default().insert(new.id);
+    }
+
+    fn index_site(&mut self, new: &Arc<Site>) {
+        let before = self.sites.get(&new.id).map(|s| s.owner).filter(|owner| *owner != new.owner);
+        if let Some(set) = before.and_then(|owner| self.by_owner.get_mut(&owner)) {
+            set.remove(&new.id);
+        }
+        self.by_owner.entry(new.owner).or_default().insert(new.id);
     }
 
     fn index_order(&mut self, new: &Arc<Order>) {
@@ -385,6 +425,16 @@ impl Model {
     /// The services of one order, in order of id.
     pub fn services_of(&self, order: OrderId) -> impl Iterator<Item = &Arc<Service>> {
         self.by_order.get(&order).into_iter().flatten().filter_map(|id| self.services.get(id))
+    }
+
+    /// The hosts of one site, in order of id.
+    pub fn hosts_of(&self, site: SiteId) -> impl Iterator<Item = &Arc<Host>> {
+        self.by_site.get(&site).into_iter().flatten().filter_map(|id| self.hosts.get(id))
+    }
+
+    /// The sites of one party, in order of id.
+    pub fn sites_of(&self, owner: PartyId) -> impl Iterator<Item = &Arc<Site>> {
+        self.by_owner.get(&owner).into_iter().flatten().filter_map(|id| self.sites.get(id))
     }
 
     /// The moves of one service that are under way, in order of id.

@@ -8,7 +8,6 @@ use chandler_api::site::SiteRole as ShownRole;
 use chandler_api::value::{Size, Time};
 use chandler_engine::fleet::{Capacity, Host, HostState};
 use chandler_engine::model::Model;
-use chandler_engine::service::Trigger;
 use chandler_engine::{assurance, availability, fulfilment, relocation};
 use chandler_protocol::{HostId, Ppm, Timestamp};
 
@@ -56,8 +55,7 @@ pub(super) async fn revoke(State(api): Api, caller: Caller, Path(reference): Pat
                 touched.sort_unstable();
                 touched.dedup();
                 assurance::host_to(draft, &host, HostState::Revoked, "its identity was revoked by an operator");
-                let reason = format!("host {} was revoked", host.name);
-                relocation::displace(draft, id, Trigger::HostRevoked, &reason);
+                relocation::displace(draft, id);
                 for service in touched {
                     fulfilment::advance(draft, service);
                 }

@@ -10,7 +10,7 @@ use chandler_protocol::command::{Action, Command, LogStream};
 use chandler_protocol::frame::{CONTROL_MAX, FrameDecoder, FrameError, encode};
 use chandler_protocol::handshake::{Hello, Refusal, VERSION, VERSION_MIN, Welcome, negotiate};
 use chandler_protocol::message::{AgentMessage, ControllerMessage};
-use chandler_protocol::state::{Assignment, DesiredState, Target};
+use chandler_protocol::state::{Assignment, DesiredState};
 use chandler_protocol::text::{NAME_MAX, clean};
 use chandler_protocol::{AssignmentId, HostId, Micros};
 use quinn::VarInt;
@@ -345,7 +345,7 @@ async fn speak(
 /// not named is left as it is, so that holding back is safe. What gives resources back goes first.
 fn desired(model: &Model, host: HostId) -> Vec<Assignment> {
     let mut all: Vec<_> = model.assignments_of_host(host).collect();
-    all.sort_by_key(|a| (a.target == Target::Running, a.observed.is_none(), a.id));
+    all.sort_by_key(|a| (a.is_to_run(), a.observed.is_none(), a.id));
     let mut size = 0;
     let mut wanted: Vec<_> = all
         .into_iter()
