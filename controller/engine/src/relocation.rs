@@ -20,6 +20,7 @@ mod step;
 #[cfg(test)]
 mod stories;
 pub mod tenure;
+pub mod trigger;
 
 pub(crate) use conclude::{WAITS_FOR_HOST, freeze};
 pub use conclude::{conclude, returned};
