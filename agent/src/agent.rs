@@ -5,7 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use chandler_protocol::join::JoinString;
 use chandler_protocol::state::{Assignment, DesiredState};
@@ -19,13 +19,17 @@ use crate::board::Board;
 use crate::command::Memory;
 use crate::disk;
 use crate::identity::{HostKey, Identity};
+use crate::lease::Leases;
 use crate::link::bulk::Bulk;
+use crate::notice::Notices;
 use crate::reconcile::{self, Accepted};
 use crate::status::LinkState;
 use crate::sync::lock;
 use crate::telemetry::Buffer;
 use crate::time::TrustedTime;
+use crate::tunnel::Tunnels;
 use crate::usage::Journal;
+use crate::workloads::Workloads;
 use crate::world::World;
 
 mod keeping;
@@ -118,6 +122,12 @@ pub(crate) struct Shared {
     /// Told whenever there may be something to say to the controller.
     pub(crate) wake: Arc<Notify>,
     pub(crate) board: Board,
+    /// What serves here.
+    pub(crate) workloads: Arc<Workloads>,
+    pub(crate) leases: Leases,
+    pub(crate) notices: Notices,
+    /// The ways to other agents, once they are open.
+    pub(crate) tunnels: OnceLock<Arc<Tunnels>>,
     pub(crate) journal: Mutex<Journal>,
     pub(crate) telemetry: Mutex<Buffer>,
     pub(crate) commands: Mutex<Memory>,
@@ -379,6 +389,10 @@ async fn begin(config: Config, world: World) -> Result<Arc<Shared>, AgentError> 
     Ok(Arc::new(Shared {
         fetcher: Fetcher::new(world.depot.clone(), bulk.clone()),
         bulk,
+        workloads: Arc::new(Workloads::new(world.states.clone())),
+        leases: Leases::new(wake.clone()),
+        notices: Notices::new(world.driver.clone(), wake.clone()),
+        tunnels: OnceLock::new(),
         board: Board::new(vec![wake.clone(), status_wanted.clone()]),
         wake,
         journal: Mutex::new(journal),

@@ -109,6 +109,7 @@ fn welcome(shared: &Shared, connected: &Connected, dialling: &Dialling) {
         endpoint: connected.endpoint.clone(),
         address: connected.address,
         config: dialling.bulk.clone(),
+        relay: dialling.relay.clone(),
     }));
 }
 
@@ -119,6 +120,7 @@ async fn connect(shared: &Arc<Shared>) -> Result<(Connected, Dialling), Failure>
         Dialling::new(&identity, &shared.key, &shared.time).map_err(|e| Failure::Other(e.to_string()))?;
     shared.world.sockets.adjust(&mut dialling.control);
     shared.world.sockets.adjust(&mut dialling.bulk);
+    shared.world.sockets.adjust(&mut dialling.relay);
     let mut last = Failure::Other("no controller's address is known".into());
     for address in identity.addresses {
         match attempt(shared, address, &dialling).await {

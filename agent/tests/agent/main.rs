@@ -5,5 +5,7 @@
 mod controller;
 mod daemon;
 mod failures;
+mod leases;
 mod life;
+mod seals;
 mod tasks;
