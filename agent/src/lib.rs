@@ -10,6 +10,7 @@ mod cli;
 pub mod command;
 pub mod custody;
 pub mod disk;
+pub mod door;
 pub mod driver;
 pub mod error;
 pub mod fronts;
