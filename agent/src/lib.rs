@@ -28,6 +28,7 @@ mod sync;
 pub mod telemetry;
 pub mod time;
 pub mod tls;
+pub mod transfer;
 pub mod usage;
 pub mod world;
 
