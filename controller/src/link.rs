@@ -8,6 +8,7 @@ mod join;
 mod listener;
 mod session;
 mod sessions;
+mod speaker;
 mod tls;
 
 pub use listener::{Link, LinkConfig, Shared};

@@ -18,7 +18,7 @@ use super::error::{Failure, not_found};
 use super::idempotency::{Begun, begin_bodiless};
 use super::page::Wanted;
 use super::reply::{Answer, OK, Reply};
-use super::site;
+use super::{drain, site};
 
 #[utoipa::path(get, path = "/api/v1/hosts", tag = "hosts", params(PageQuery),
     responses((status = 200, body = Page<Shown>)))]
@@ -95,6 +95,7 @@ fn shown(model: &Model, host: &Host, now: Timestamp) -> Shown {
         site_role: site.map_or(ShownRole::Remote, |s| site::shown_role(s.role)),
         state: shown_state(host.state),
         note: host.note.clone(),
+        draining: host.drain.as_ref().map(drain::shown),
         seen_at: (pulse.seen_at > Timestamp(0)).then_some(Time(pulse.seen_at)),
         rtt_micros: pulse.rtt.or(host.rtt),
         availability_ppm: site
