@@ -4,5 +4,6 @@
 pub mod cli;
 pub mod fleet;
 pub mod http;
+pub mod load;
 pub mod orders;
 pub mod process;
