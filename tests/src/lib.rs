@@ -5,5 +5,6 @@ pub mod cli;
 pub mod fleet;
 pub mod http;
 pub mod load;
+pub mod moves;
 pub mod orders;
 pub mod process;
