@@ -34,6 +34,7 @@ pub mod telemetry;
 pub mod time;
 pub mod tls;
 pub mod tunnel;
+pub mod transfer;
 pub mod usage;
 mod ways;
 pub mod workloads;
