@@ -114,12 +114,12 @@ fn calm(world: &mut World) {
         world.hear(n);
     }
     // Long enough for every deadline but a pause between two tries.
-    for _ in 0..20 {
+    for _ in 0..12 {
         for _ in 0..2 {
             world.agents(&[]);
             world.door(DOOR, "notes", &[], &[]);
         }
-        world.pass(3);
+        world.pass(5);
         world.watch();
     }
 }
