@@ -27,10 +27,8 @@ pub(super) fn step(draft: &mut Draft<'_>, on: &Move, service: &Service) {
             roll_back(draft, on, "a copy was taken away")
         };
     };
-    if !committed {
-        if let Some(reason) = broken(draft, on, &old, &new) {
-            return roll_back(draft, on, &reason);
-        }
+    if !committed && let Some(reason) = broken(draft, on, &old, &new) {
+        return roll_back(draft, on, &reason);
     }
     match on.phase {
         MovePhase::Planned => {

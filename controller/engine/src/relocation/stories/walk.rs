@@ -6,6 +6,7 @@ use chandler_protocol::state::{Failure, Phase};
 use proptest::prelude::*;
 
 use super::*;
+use crate::order::OnLoss;
 use crate::relocation::tenure::Stage;
 use crate::service::OperatingStatus;
 
@@ -23,6 +24,8 @@ enum Act {
     Hear(u8),
     Pass(i64),
     Look,
+    /// Everybody does the next thing.
+    Go,
     Move(u8),
     Resize(u32),
     Restart,
@@ -42,6 +45,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => n.clone().prop_map(Act::Hear),
         4 => prop_oneof![Just(1_i64), Just(3), Just(11), Just(40), Just(601)].prop_map(Act::Pass),
         4 => Just(Act::Look),
+        8 => Just(Act::Go),
         4 => n.prop_map(Act::Move),
         1 => (1..=3_u32).prop_map(|n| Act::Resize(n * 500)),
         1 => Just(Act::Restart),
@@ -85,6 +89,12 @@ fn happen(world: &mut World, act: Act, change: &mut impl FnMut(&mut World, u32))
         Act::Look => {
             world.watch();
         }
+        Act::Go => {
+            for n in (1..=3).filter(|n| world.model.pulse(host(*n)).connected).collect::<Vec<_>>() {
+                world.report(n, false);
+            }
+            world.door(DOOR, "notes", &[], &[]);
+        }
         Act::Move(n) => {
             let id = id(world);
             let _ = world.step(|draft| order_move(draft, id, Destination::Host(host(n)), "anna"));
@@ -127,12 +137,16 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn state_has_one_owner_whatever_happens(acts in prop::collection::vec(act(), 1..60)) {
-        let mut world = exclusive();
+    fn state_has_one_owner_whatever_happens(empty in any::<bool>(), acts in prop::collection::vec(act(), 20..80)) {
+        let order = move |spec: &mut OrderSpec| {
+            stateful(true)(spec);
+            spec.policy.mobility.on_loss = if empty { OnLoss::StartEmpty } else { OnLoss::Wait };
+        };
+        let mut world = with(order);
         for act in acts {
             happen(&mut world, act, &mut |world, cpu| {
                 world.order("notes", Action::Modify, |spec| {
-                    stateful(true)(spec);
+                    order(spec);
                     spec.workload.limits.cpu = Some(MilliCpu(cpu));
                 });
                 world.admit();
@@ -150,7 +164,7 @@ proptest! {
     }
 
     #[test]
-    fn copies_without_state_end_up_once_each(acts in prop::collection::vec(act(), 1..60)) {
+    fn copies_without_state_end_up_once_each(acts in prop::collection::vec(act(), 20..80)) {
         let mut world = with(|_| {});
         for act in acts {
             happen(&mut world, act, &mut |world, cpu| {
