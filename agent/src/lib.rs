@@ -10,6 +10,7 @@ mod cli;
 pub mod command;
 pub mod custody;
 pub mod disk;
+pub mod door;
 pub mod driver;
 pub mod error;
 pub mod fronts;
@@ -34,6 +35,7 @@ pub mod time;
 pub mod tls;
 pub mod tunnel;
 pub mod usage;
+mod ways;
 pub mod workloads;
 pub mod world;
 

@@ -260,8 +260,8 @@ impl Tunnels {
         }
     }
 
-    /// How the controller is reached, or that it is not: its relay is the last resort.
-    pub fn set_controller(&self, route: Option<Route>) {
+    /// How the controller is reached: its relay is the last resort.
+    pub fn set_controller(&self, route: Route) {
         self.relay.set_controller(route);
     }
 

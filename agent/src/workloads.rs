@@ -83,11 +83,6 @@ impl Workloads {
         }
     }
 
-    /// Whether a copy owns a state, sealed or not.
-    fn gives_state(&self, id: AssignmentId) -> bool {
-        lock(&self.known).get(&id).is_some_and(|copy| copy.gives)
-    }
-
     /// The state is not given any more; what is remembered of it is let go of.
     pub(crate) fn forget_source(&self, id: AssignmentId) {
         lock(&self.sources).remove(&id);
@@ -112,8 +107,17 @@ impl Serve for Workloads {
         }
     }
 
+    fn gives_state(&self, assignment: AssignmentId, _: u64) -> Result<(), NotServed> {
+        match lock(&self.known).get(&assignment) {
+            None => Err((TunnelRefusal::NotHere, 0)),
+            // Sealed or not, it owns one.
+            Some(copy) if copy.gives => Ok(()),
+            Some(copy) => Err((TunnelRefusal::NotHere, copy.epoch)),
+        }
+    }
+
     async fn state(&self, assignment: AssignmentId, attempt: u64, stream: Carried) {
-        if self.gives_state(assignment) {
+        if self.gives_state(assignment, attempt).is_ok() {
             self.source(assignment).serve(attempt, Box::new(stream)).await;
         }
     }
@@ -172,12 +176,12 @@ mod tests {
     fn a_state_is_given_only_by_a_copy_that_owns_one() {
         let (id, ports) = (AssignmentId::from_random([1; 10]), Ports::new());
         let workloads = Workloads::new(Arc::new(Nothing));
-        assert!(!workloads.gives_state(id), "nobody knows it");
+        assert!(workloads.gives_state(id, 1).is_err(), "nobody knows it");
         workloads.set(id, 3, Standing::Other, &ports, false);
-        assert!(!workloads.gives_state(id));
+        assert!(workloads.gives_state(id, 1).is_err());
         workloads.set(id, 3, Standing::Sealed, &ports, true);
-        assert!(workloads.gives_state(id), "what is sealed is what is given");
+        assert!(workloads.gives_state(id, 1).is_ok(), "what is sealed is what is given");
         workloads.remove(id);
-        assert!(!workloads.gives_state(id));
+        assert!(workloads.gives_state(id, 1).is_err());
     }
 }

@@ -26,6 +26,8 @@ pub struct World {
     pub random: Arc<dyn Random>,
     /// The network, as far as QUIC needs it.
     pub sockets: Arc<dyn Sockets>,
+    /// Where front doors listen.
+    pub listeners: Arc<dyn crate::door::Fronts>,
     /// Small records that survive.
     pub disk: Arc<dyn Disk>,
     /// Fetched files.
@@ -246,6 +248,7 @@ impl World {
             clock,
             random: Arc::new(RealRandom),
             sockets: Arc::new(RealSockets),
+            listeners: Arc::new(crate::door::RealFronts),
             disk,
             depot,
             driver: process.clone(),

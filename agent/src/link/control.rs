@@ -105,12 +105,15 @@ fn welcome(shared: &Shared, connected: &Connected, dialling: &Dialling) {
     lock(&shared.telemetry).connected();
     let offset = Micros(shared.world.clock.now().0.saturating_sub(w.controller_time.0));
     shared.change_link(|l| l.connected(connected.address, connected.connection.rtt(), offset));
-    shared.bulk.set_route(Some(Route {
+    let route = Route {
         endpoint: connected.endpoint.clone(),
         address: connected.address,
         config: dialling.bulk.clone(),
         relay: dialling.relay.clone(),
-    }));
+    };
+    shared.bulk.set_route(Some(route.clone()));
+    // Kept when the session is lost: the relay's connection may well outlive it.
+    shared.tunnels.set_controller(route);
 }
 
 /// Tries every known address once.

@@ -147,9 +147,8 @@ struct Peer {
 #[async_trait]
 impl OpenState for Peer {
     async fn open(&self) -> std::io::Result<BoxedStream> {
-        let tunnels = self.shared.tunnels.get().ok_or_else(|| std::io::Error::other("there are no tunnels yet"))?;
         let request = TunnelRequest::State { assignment: self.source, attempt: self.attempt };
-        let carried = tunnels.open(self.host, &request).await.map_err(std::io::Error::other)?;
+        let carried = self.shared.tunnels.open(self.host, &request).await.map_err(std::io::Error::other)?;
         Ok(Box::new(carried))
     }
 }

@@ -125,6 +125,9 @@ async fn answer(tunnels: Arc<Tunnels>, peer: Arc<Peer>, mut stream: Stream) {
             if !peer.permits(Permit::State { assignment, attempt }) {
                 return refuse(stream, TunnelRefusal::NotGranted, 0).await;
             }
+            if let Err((why, epoch)) = tunnels.serve.gives_state(assignment, attempt) {
+                return refuse(stream, why, epoch).await;
+            }
             if say(&mut stream, &TunnelAnswer::Open).await {
                 tunnels.serve.state(assignment, attempt, Carried::Tunnel(stream)).await;
             }

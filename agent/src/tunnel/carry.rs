@@ -45,8 +45,9 @@ pub(super) async fn to_this_host(serve: Arc<dyn Serve>, request: &TunnelRequest)
             Ok(Carried::Local(stream))
         }
         TunnelRequest::State { assignment, attempt } => {
-            let (near, far) = tokio::io::duplex(PIPE);
             let (assignment, attempt) = (*assignment, *attempt);
+            serve.gives_state(assignment, attempt).map_err(|(why, epoch)| OpenError::Refused { why, epoch })?;
+            let (near, far) = tokio::io::duplex(PIPE);
             tokio::spawn(async move { serve.state(assignment, attempt, Carried::Pipe(far)).await });
             Ok(Carried::Pipe(near))
         }

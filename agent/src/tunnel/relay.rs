@@ -40,8 +40,8 @@ impl Relay {
         }
     }
 
-    pub(super) fn set_controller(&self, route: Option<Route>) {
-        self.controller.send_replace(route);
+    pub(super) fn set_controller(&self, route: Route) {
+        self.controller.send_replace(Some(route));
     }
 
     pub(super) fn want(&self, is_wanted: bool) {

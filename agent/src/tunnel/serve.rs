@@ -11,11 +11,17 @@ use super::Carried;
 /// Answers what a permitted peer asks for.
 #[async_trait]
 pub trait Serve: Send + Sync {
-    /// Where a port of a copy listens now.
+    /// Where a port of a copy listens now. `epoch` is that of the route it was chosen from.
     ///
     /// # Errors
     /// Why it may not be connected to, and the epoch that is known for the copy (0: none).
     fn port(&self, assignment: AssignmentId, epoch: u64, port: &str) -> Result<SocketAddr, (TunnelRefusal, u64)>;
+
+    /// Whether the state of a copy is given. Asked before the stream is answered.
+    ///
+    /// # Errors
+    /// As for [`Self::port`].
+    fn gives_state(&self, assignment: AssignmentId, attempt: u64) -> Result<(), (TunnelRefusal, u64)>;
 
     /// Gives the state of a copy through `stream`, until it is given or the stream is gone. A stream that is dropped
     /// before it was shut down tells the other end that it was cut off.

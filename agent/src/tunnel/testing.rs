@@ -40,6 +40,10 @@ impl Serve for Ports {
         lock(&self.0).get(port).copied().unwrap_or(Err((TunnelRefusal::NotHere, 0)))
     }
 
+    fn gives_state(&self, _: AssignmentId, attempt: u64) -> Result<(), (TunnelRefusal, u64)> {
+        if attempt < 9 { Ok(()) } else { Err((TunnelRefusal::NotHere, 4)) }
+    }
+
     async fn state(&self, _: AssignmentId, attempt: u64, mut stream: Carried) {
         let _ = stream.write_all(format!("state of attempt {attempt}").as_bytes()).await;
         // The second attempt is cut off in the middle.

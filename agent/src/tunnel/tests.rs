@@ -171,8 +171,13 @@ async fn what_is_cut_off_is_never_taken_for_whole() {
 async fn a_state_is_given_whole_or_is_seen_to_be_cut_off() {
     let (a, b) = (Agent::start(1).await, Agent::start(2).await);
     introduce(&a, &b);
-    let permits = (1..=2).map(|attempt| Permit::State { assignment: copy(), attempt }).collect();
+    let permits = [1, 2, 9].map(|attempt| Permit::State { assignment: copy(), attempt }).to_vec();
     b.tunnels.set_grants(&[Grant { permits, ..a.grant() }]);
+    for host in [&a, &b] {
+        let request = TunnelRequest::State { assignment: copy(), attempt: 9 };
+        let refused = host.tunnels.open(b.id, &request).await.unwrap_err();
+        assert_eq!(refused, OpenError::Refused { why: TunnelRefusal::NotHere, epoch: 4 });
+    }
     for (host, attempt, is_whole) in [(&a, 1, true), (&a, 2, false), (&b, 1, true)] {
         let request = TunnelRequest::State { assignment: copy(), attempt };
         let mut heard = String::new();

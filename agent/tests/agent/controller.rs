@@ -17,6 +17,7 @@ use chandler_protocol::message::{AgentMessage, ControllerMessage};
 use chandler_protocol::state::{DesiredState, ObservedState};
 use chandler_protocol::telemetry::{self, Readings};
 use chandler_protocol::usage::UsageRecord;
+use chandler_protocol::way::ObservedWays;
 use chandler_protocol::{Digest, HostId, Micros, Timestamp};
 use quinn::crypto::rustls::QuicServerConfig;
 use rcgen::{
@@ -38,6 +39,7 @@ pub(crate) struct Heard {
     pub(crate) outputs: BTreeMap<String, Vec<u8>>,
     pub(crate) renewals: u32,
     pub(crate) alive: u32,
+    pub(crate) ways: Vec<ObservedWays>,
     pub(crate) chunks_given: u32,
     pub(crate) wrong: Vec<String>,
     /// Every request for leases, with when it arrived.
@@ -52,6 +54,8 @@ pub(crate) struct Mood {
     /// The certificate was issued this long ago and ends in as long.
     pub(crate) life: Option<Duration>,
     pub(crate) keep_usage: bool,
+    /// The version of the messages that it speaks; the newest when absent.
+    pub(crate) version: Option<u16>,
     /// How long leases last; none are given while it is absent.
     pub(crate) lease: Option<Duration>,
     /// Requests for leases get no answer.
@@ -273,8 +277,9 @@ impl Desk {
         };
         self.heard.lock().unwrap().hellos.push(hello);
         let stored = self.heard.lock().unwrap().usage.keys().next_back().copied().unwrap_or(0);
+        let version = self.mood.lock().unwrap().version.unwrap_or(VERSION);
         let welcome = Welcome {
-            version: VERSION,
+            version,
             controller_time: now(),
             telemetry_interval: Micros::from_millis(100),
             heartbeat: Micros::from_millis(300),
@@ -348,7 +353,7 @@ impl Desk {
                 return Some(ControllerMessage::Renewed(self.authority.sign(&csr, None)));
             }
             AgentMessage::Alive => heard.alive += 1,
-            AgentMessage::Ways(_) => {}
+            AgentMessage::Ways(ways) => heard.ways.push(ways),
             AgentMessage::Lease(request) => {
                 heard.asked.push((std::time::Instant::now(), request.clone()));
                 return self.lease(&request).map(ControllerMessage::Lease);

@@ -9,3 +9,4 @@ mod leases;
 mod life;
 mod seals;
 mod tasks;
+mod ways;

@@ -1,0 +1,1 @@
+//! Doors and grants on a small fleet.
