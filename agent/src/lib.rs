@@ -33,6 +33,7 @@ mod sync;
 pub mod telemetry;
 pub mod time;
 pub mod tls;
+pub mod transfer;
 pub mod tunnel;
 pub mod usage;
 mod ways;

@@ -86,4 +86,6 @@ impl StateReceiver for Copy {
         }
         Err(StateError::Temporary("rounds without end".to_owned()))
     }
+
+    async fn settled(&self) {}
 }
