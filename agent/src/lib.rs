@@ -35,6 +35,8 @@ pub mod time;
 pub mod tls;
 pub mod tunnel;
 pub mod transfer;
+pub mod transfer;
+pub mod tunnel;
 pub mod usage;
 mod ways;
 pub mod workloads;
