@@ -35,8 +35,6 @@ pub mod time;
 pub mod tls;
 pub mod tunnel;
 pub mod transfer;
-pub mod transfer;
-pub mod tunnel;
 pub mod usage;
 mod ways;
 pub mod workloads;

@@ -39,7 +39,8 @@ impl Fleet {
     /// # Errors
     /// It has not in time; the error shows how far it is.
     pub async fn ended(&self, id: &str) -> anyhow::Result<Move> {
-        let found = eventually(&format!("move {id} to end"), 4 * PATIENCE, || async {
+        let what = format!("move {id} to end");
+        let found = eventually(&what, 4 * PATIENCE, || async {
             self.client.move_by_id(id).await.ok().filter(|m| m.phase.is_final())
         });
         match found.await {
@@ -81,7 +82,8 @@ impl Fleet {
     /// # Errors
     /// It has not in time.
     pub async fn moved_because(&self, service: &str, trigger: &str) -> anyhow::Result<Move> {
-        let found = eventually(&format!("{service} to move because of {trigger}"), PATIENCE, || async {
+        let what = format!("{service} to move because of {trigger}");
+        let found = eventually(&what, PATIENCE, || async {
             self.moves_done(service).await.ok()?.into_iter().rev().find(|m| m.trigger == trigger)
         });
         match found.await {
