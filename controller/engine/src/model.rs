@@ -15,12 +15,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::Offering;
+use crate::criteria::ProviderCriteria;
 use crate::event::Event;
 use crate::finance::{Bill, Meter, UsageRow};
 use crate::fleet::{Capacity, Host, HostState, Pulse};
 use crate::identity::{JoinToken, Token};
 use crate::movement::Move;
 use crate::order::Order;
+use crate::outlook::Outlook;
 use crate::party::Party;
 use crate::placement::Decision;
 use crate::service::{Assignment, ClosedAssignment, Service, ServiceState};
@@ -140,6 +142,10 @@ macro_rules! records {
             pub live: OrdSet<ServiceId>,
             /// Moves under way of each service. Derived.
             pub moving: OrdMap<ServiceId, OrdSet<MoveId>>,
+            /// Every move of each service, and of them all, in the order in which they were decided. Derived.
+            pub moves_by_service: OrdMap<ServiceId, OrdSet<(Timestamp, MoveId)>>,
+            /// Derived.
+            pub moves_by_time: OrdSet<(Timestamp, MoveId)>,
             /// Hosts of each site. Derived.
             pub by_site: OrdMap<SiteId, OrdSet<HostId>>,
             /// Sites of each owner. Derived.
@@ -216,6 +222,10 @@ records! {
     Meter meters: HostId => Meter, |v: &Meter| v.host, |v: &Meter| v.host.to_string();
     /// Moves.
     Move moves: MoveId => Move, |v: &Move| v.id, |v: &Move| v.id.to_string();
+    /// What the provider would rather have, of each site and, under no id, of the fleet.
+    ProviderCriteria criteria: Option<SiteId> => ProviderCriteria, |v: &ProviderCriteria| v.site, |v: &ProviderCriteria| v.site.map_or_else(|| "fleet".to_owned(), |s| s.to_string());
+    /// Smoothed rates of sites.
+    Outlook outlooks: SiteId => Outlook, |v: &Outlook| v.site, |v: &Outlook| v.site.to_string();
     /// Bills.
     Bill bills: BillId => Bill, |v: &Bill| v.id, |v: &Bill| v.id.to_string();
 }
@@ -265,6 +275,8 @@ from_record!(
     ClosedAssignment,
     Meter,
     Move,
+    ProviderCriteria,
+    Outlook,
     Bill
 );
 
@@ -301,7 +313,9 @@ impl Model {
                 self.closed_assignments.remove(id);
             }
             Change::ForgetMove(id) => {
-                self.moves.remove(id);
+                if let Some(old) = self.moves.remove(id) {
+                    self.unindex_move(&old);
+                }
             }
             Change::RemoveToken(id) => {
                 self.tokens.remove(id);
@@ -375,7 +389,24 @@ impl Model {
         }
     }
 
+    fn unindex_move(&mut self, old: &Move) {
+        let key = (old.started_at, old.id);
+        self.moves_by_time.remove(&key);
+        if let Some(set) = self.moves_by_service.get_mut(&old.service) {
+            set.remove(&key);
+        }
+        if let Some(set) = self.moving.get_mut(&old.service) {
+            set.remove(&old.id);
+        }
+    }
+
     fn index_move(&mut self, new: &Arc<Move>) {
+        if let Some(old) = self.moves.get(&new.id).cloned() {
+            self.unindex_move(&old);
+        }
+        let key = (new.started_at, new.id);
+        self.moves_by_time.insert(key);
+        self.moves_by_service.entry(new.service).or_default().insert(key);
         if new.phase.is_final() {
             if let Some(set) = self.moving.get_mut(&new.service) {
                 set.remove(&new.id);
@@ -438,6 +469,23 @@ impl Model {
     /// The moves of one service that are under way, in order of id.
     pub fn moves_of(&self, service: ServiceId) -> impl Iterator<Item = &Arc<Move>> {
         self.moving.get(&service).into_iter().flatten().filter_map(|id| self.moves.get(id))
+    }
+
+    /// Every move of one service, the newest first; those that were only considered too.
+    pub fn moves_about(&self, service: ServiceId) -> impl Iterator<Item = &Arc<Move>> {
+        let all = self.moves_by_service.get(&service).into_iter().flat_map(|set| set.iter().rev());
+        all.filter_map(|(_, id)| self.moves.get(id))
+    }
+
+    /// Every move that was decided at or after a moment, the newest first; those that were only considered too.
+    pub fn moves_since(&self, at: Timestamp) -> impl Iterator<Item = &Arc<Move>> {
+        let recent = self.moves_by_time.iter().rev().take_while(move |(decided, _)| *decided >= at);
+        recent.filter_map(|(_, id)| self.moves.get(id))
+    }
+
+    /// What the provider would rather have of one site, or, with no id, of the fleet.
+    pub fn criteria_of(&self, site: Option<SiteId>) -> Option<&ProviderCriteria> {
+        self.criteria.get(&site).map(AsRef::as_ref)
     }
 
     /// What the doors of one service last said of themselves, in order of host.

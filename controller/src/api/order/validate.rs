@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chandler_api::order::{ITEMS_MAX, Input, OrderRequest, OwnerKind as ShownOwner, SoftwareKind, TaskItem};
 use chandler_api::sla::SlaTerms;
 use chandler_engine::catalogue::Offering;
+use chandler_engine::criteria::Criteria;
 use chandler_engine::model::Model;
 use chandler_engine::order::{Front, ItemSpec, Mobility, OrderSpec, OwnerKind, Policy, REPLICAS_MAX};
 use chandler_engine::sla::Terms;
@@ -165,6 +166,7 @@ fn policy(fields: &mut Fields, request: &OrderRequest) -> Policy {
         mobility: Mobility::default(),
         front: Front::default(),
         uses: Vec::new(),
+        criteria: Criteria::default(),
     }
 }
 
