@@ -60,9 +60,8 @@ pub fn order_move(
     let known = draft.model.services.get(&service).cloned();
     let Some(known) = known else { return Err(NotMoved::new("E0130", "there is no such service")) };
     let hosts = hosts_of(&draft.model, wanted).ok_or_else(|| NotMoved::new("E0130", "there is no such destination"))?;
-    if is_frozen(&known)
-        && let Some(copy) = draft.model.assignments_of(service).find(|a| is_at(a, &hosts)).cloned()
-    {
+    let copy = draft.model.assignments_of(service).find(|a| is_at(a, &hosts)).cloned();
+    if let Some(copy) = copy.filter(|_| is_frozen(&known)) {
         return thaw_there(draft, &known, &copy, by);
     }
     if known.state != ServiceState::Active || known.is_task() || is_frozen(&known) {
@@ -174,8 +173,9 @@ fn is_at(copy: &Assignment, hosts: &[HostId]) -> bool {
 
 /// An operator says which copy of a frozen service is right, by its host. The record of it is a move that is done.
 fn thaw_there(draft: &mut Draft<'_>, service: &Service, copy: &Assignment, by: &str) -> Result<MoveId, NotMoved> {
-    let mut others = draft.model.assignments_of(service.id).filter(|a| a.id != copy.id);
-    if service.is_leased() && others.any(|a| !lease_over(&draft.model, a.id, draft.boot)) {
+    let model = &draft.model;
+    let runs = model.assignments_of(service.id).any(|a| a.id != copy.id && !lease_over(model, a.id, draft.boot));
+    if service.is_leased() && runs {
         let text = format!("another copy of {} may still run: order it again in a few seconds", service.name);
         return Err(NotMoved::new("E0311", text));
     }
