@@ -134,7 +134,7 @@ fn settle_down(world: &mut World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn state_has_one_owner_whatever_happens(empty in any::<bool>(), acts in prop::collection::vec(act(), 20..80)) {
