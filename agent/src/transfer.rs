@@ -44,4 +44,3 @@ impl Default for Limits {
         Self { entries: 1_000_000, file: 16 << 40, data: 4 << 40, watch_from: 4_096 }
     }
 }
-

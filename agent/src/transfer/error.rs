@@ -145,7 +145,9 @@ impl TreeError {
         let error = error.into();
         match error.kind() {
             // RESOLVE_NO_XDEV.
-            io::ErrorKind::CrossesDevices => Self::refused(path, "is another file system mounted in the state directory"),
+            io::ErrorKind::CrossesDevices => {
+                Self::refused(path, "is another file system mounted in the state directory")
+            }
             _ => Self::Io { path: shown(path), why: error.to_string() },
         }
     }

@@ -60,13 +60,15 @@ impl Inside {
 
     /// A file, to be read. Anything else is an error.
     pub(super) fn reader(&self, path: &[u8]) -> io::Result<File> {
-        regular(self.resolve(path, OFlags::RDONLY | OFlags::NOATIME, Mode::empty()).or_else(|e| match e.raw_os_error() {
-            // Only the owner may leave the time of reading as it is.
-            Some(code) if code == rustix::io::Errno::PERM.raw_os_error() => {
-                self.resolve(path, OFlags::RDONLY, Mode::empty())
-            }
-            _ => Err(e),
-        })?)
+        regular(self.resolve(path, OFlags::RDONLY | OFlags::NOATIME, Mode::empty()).or_else(
+            |e| match e.raw_os_error() {
+                // Only the owner may leave the time of reading as it is.
+                Some(code) if code == rustix::io::Errno::PERM.raw_os_error() => {
+                    self.resolve(path, OFlags::RDONLY, Mode::empty())
+                }
+                _ => Err(e),
+            },
+        )?)
     }
 
     /// A file, to be written and read. One without the permission gets it.
@@ -99,7 +101,11 @@ impl Inside {
     }
 
     /// Does something in the directory of a path; a directory that forbids it is opened up first.
-    pub(super) fn within<T>(&self, path: &[u8], act: impl Fn(&OwnedFd, &[u8]) -> rustix::io::Result<T>) -> io::Result<T> {
+    pub(super) fn within<T>(
+        &self,
+        path: &[u8],
+        act: impl Fn(&OwnedFd, &[u8]) -> rustix::io::Result<T>,
+    ) -> io::Result<T> {
         let (dir, name) = self.parent(path)?;
         match act(&dir, name) {
             Err(rustix::io::Errno::ACCESS) => {

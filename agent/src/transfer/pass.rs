@@ -77,13 +77,13 @@ impl Tree {
                 wanted.push((Arc::clone(path), *stamp));
             }
         }
-        let is_first_name = |path: &Path, stamp: &Stamp| first_names.get(&stamp.inode).is_none_or(|first| first == path);
+        let is_first_name =
+            |path: &Path, stamp: &Stamp| first_names.get(&stamp.inode).is_none_or(|first| first == path);
         let files = wanted.iter().filter(|(p, s)| s.kind() == FileType::RegularFile && is_first_name(p, s));
         let jobs: Vec<Job> =
             files.map(|(p, s)| Job { path: Arc::clone(p), size: s.size, before: self.measured(p) }).collect();
         let measured = measure(look.inside, &jobs, look.seed, look.stop)?;
-        let mut measured: BTreeMap<Path, Option<Measured>> =
-            jobs.into_iter().map(|j| j.path).zip(measured).collect();
+        let mut measured: BTreeMap<Path, Option<Measured>> = jobs.into_iter().map(|j| j.path).zip(measured).collect();
         let generation = self.generation + 1;
         let mut has_changed = false;
         let mut unstable = None;
@@ -127,11 +127,7 @@ impl Tree {
     }
 
     /// Only what was hinted at, and what of it is no more. `None`: one has to look at everything.
-    fn hinted(
-        &self,
-        look: &Look<'_>,
-        hints: &BTreeSet<Vec<u8>>,
-    ) -> Result<Option<(Listing, Vec<Path>)>, TreeError> {
+    fn hinted(&self, look: &Look<'_>, hints: &BTreeSet<Vec<u8>>) -> Result<Option<(Listing, Vec<Path>)>, TreeError> {
         let mut listing = Listing::default();
         let mut gone = Vec::new();
         let parents = hints.iter().map(|h| split(h).0.to_vec()).filter(|p| !p.is_empty());
@@ -212,8 +208,7 @@ impl Tree {
         };
         // Permissions of a link mean nothing; what runs as somebody else is not taken along.
         let mode = if stamp.kind() == FileType::Symlink { 0o777 } else { stamp.mode & 0o1777 };
-        let meta =
-            Meta { mode: mode as u16, owner: owner(look.inside, &stamp), mtime: stamp.mtime, xattrs };
+        let meta = Meta { mode: mode as u16, owner: owner(look.inside, &stamp), mtime: stamp.mtime, xattrs };
         let item = Item { id: 0, inode: stamp.inode, meta, what };
         Ok(Some(Fresh { item, stamp, file }))
     }

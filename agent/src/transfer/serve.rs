@@ -105,12 +105,7 @@ fn check(shared: &Shared, attempt: u64) -> Result<(), ServeError> {
     }
 }
 
-async fn look<S>(
-    shared: &Arc<Shared>,
-    wire: &mut Wire<S>,
-    attempt: u64,
-    known: Option<Known>,
-) -> Result<(), ServeError>
+async fn look<S>(shared: &Arc<Shared>, wire: &mut Wire<S>, attempt: u64, known: Option<Known>) -> Result<(), ServeError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {

@@ -186,7 +186,9 @@ impl Shared {
             proof,
             hints: hints.as_ref(),
         });
-        if looked.is_err() && let Some(hints) = &*lock(&self.hints) {
+        if looked.is_err()
+            && let Some(hints) = &*lock(&self.hints)
+        {
             hints.lose();
         }
         looked
