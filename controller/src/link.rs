@@ -6,6 +6,7 @@ pub mod identity;
 mod intake;
 mod join;
 mod listener;
+mod relay;
 mod session;
 mod sessions;
 mod speaker;

@@ -16,6 +16,7 @@ pub mod message;
 pub mod state;
 pub mod telemetry;
 pub mod text;
+pub mod transfer;
 pub mod tunnel;
 pub mod unit;
 pub mod usage;

@@ -129,6 +129,7 @@ impl Fleet {
             join: Some(join.parse().unwrap()),
             host_name: name.clone(),
             status_file: None,
+            tunnel: chandler_agent::tunnel::TunnelSettings::default(),
             notice: Arc::new(|_| {}),
         };
         self.sim.host(name, move || {
