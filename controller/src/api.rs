@@ -27,7 +27,7 @@ mod site;
 mod sla;
 mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod token;
 mod upload;
 

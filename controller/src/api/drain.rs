@@ -194,6 +194,22 @@ fn report(model: &Model, caller: Caller, name: &str, drain: Option<&Drain>, host
             DrainItem { service, service_id: id, host: model.host_name(host), going, r#move, to, why }
         })
         .collect();
+    // What is on its way goes on for a moment after its copy has left.
+    let open = model.moving.values().flatten().filter_map(|id| model.moves.get(id));
+    for on in open.filter(|m| hosts.contains(&m.from_host)) {
+        if services.iter().all(|s| s.r#move != Some(on.id)) && services.len() < SERVICES_MAX {
+            services.retain(|s| s.service_id != on.service || s.going != Shown::Moved);
+            services.push(DrainItem {
+                service: if caller.acts_for(on.customer) { on.name.clone() } else { String::new() },
+                service_id: on.service,
+                host: model.host_name(on.from_host),
+                going: Shown::Moving,
+                r#move: Some(on.id),
+                to: Some(model.host_name(on.to_host)),
+                why: String::new(),
+            });
+        }
+    }
     services.sort_by_key(|s| (std::cmp::Reverse(s.going), s.service_id));
     let is_kept = |t: Target| matches!(t, Target::Stopped | Target::Seal { .. });
     let kept = hosts.iter().flat_map(|h| model.assignments_of_host(*h)).filter(|a| is_kept(a.target)).count();

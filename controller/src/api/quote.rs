@@ -59,14 +59,10 @@ fn quote(
     let service = named.and_then(|name| model.by_name.get(&(customer, name.to_owned())));
     let service = service.and_then(|id| model.services.get(id));
     let (current, response_p95) = service.map(|s| present(model, s)).unwrap_or_default();
-    let mut views = match service {
+    let views = match service {
         Some(service) => placement::views_of(model, now, service.id),
         None => placement::views(model, now),
     };
-    if service.is_some_and(|s| s.is_exclusive()) && !current.is_empty() {
-        // As when it is decided: exclusive state does not travel.
-        views.retain(|v| current.contains(&v.host.id));
-    }
     let request = Request {
         customer,
         spec: &spec.workload,

@@ -56,10 +56,10 @@ impl Random for TestRandom {
     }
 }
 
-struct World {
+pub(crate) struct World {
     router: Router,
     state: ApiState,
-    writer: Writer,
+    pub(crate) writer: Writer,
     blobs: Arc<Blobs>,
     /// Counts keys, so that each POST has its own.
     keys: AtomicU64,
@@ -98,7 +98,7 @@ impl Response {
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let clock = Arc::new(TestClock(AtomicU64::new(0)));
         let random: Arc<dyn Random> = Arc::new(TestRandom(AtomicU64::new(0)));
         let store = Arc::new(MemoryStore::default());
@@ -215,7 +215,7 @@ impl World {
     }
 
     /// A service of acme that is reserved on the provider's host; gives its order.
-    async fn notes(&self) -> Value {
+    pub(crate) async fn notes(&self) -> Value {
         self.publish("notes", "1.0.0").await.expect(201);
         let order = self.post(ACME, "/api/v1/orders", order("notes")).await.expect(201);
         self.admit().await;
@@ -228,7 +228,7 @@ fn request(method: &str, path: &str, token: &str) -> axum::http::request::Builde
     if token.is_empty() { request } else { request.header("authorization", format!("Bearer {token}")) }
 }
 
-fn host(site: u8, name: &str, state: HostState) -> Host {
+pub(crate) fn host(site: u8, name: &str, state: HostState) -> Host {
     let inventory = HostInventory {
         host_name: name.to_owned(),
         cpu: Cpu { model: "test".to_owned(), cores: 8, mhz: 3_000 },

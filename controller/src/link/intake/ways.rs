@@ -195,34 +195,4 @@ fn listens(said: &[SocketAddr], remote: SocketAddr) -> Vec<SocketAddr> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_looked_at() {
-        let check = |remote: &str, said: &[&str], expect: &[&str]| {
-            let parse = |list: &[&str]| list.iter().map(|a| a.parse().unwrap()).collect::<Vec<SocketAddr>>();
-            assert_eq!(listens(&parse(said), remote.parse().unwrap()), parse(expect), "{said:?}");
-        };
-        check("192.0.2.7:5", &[], &[]);
-        check("192.0.2.7:5", &["10.0.0.7:7444"], &["192.0.2.7:7444", "10.0.0.7:7444"]);
-        check("192.0.2.7:5", &["0.0.0.0:7444", "[::]:7445"], &["192.0.2.7:7444", "192.0.2.7:7445"]);
-        check("192.0.2.7:5", &["127.0.0.1:22", "[::1]:22"], &["192.0.2.7:22"]);
-        check("127.0.0.1:5", &["127.0.0.1:7444"], &["127.0.0.1:7444"]);
-        check("[::ffff:192.0.2.7]:5", &["192.0.2.7:1"], &["192.0.2.7:1"]);
-        check("192.0.2.7:5", &["224.0.0.1:1", "255.255.255.255:1", "[ff02::1]:1", "[fe80::1]:1", "10.0.0.1:0"], &[]);
-        let many = ["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1", "10.0.0.4:1"];
-        check("192.0.2.7:5", &many, &["192.0.2.7:1", "10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"]);
-    }
-
-    #[test]
-    fn counters_are_put_in_order() {
-        let mut wild = Histogram { counts: vec![(200, 1), (7, 2), (3, 0), (7, 9), (1, 4)] };
-        histogram(&mut wild);
-        assert_eq!(wild.counts, [(1, 4), (7, 2)]);
-        let id = |n| AssignmentId::from_random([n; 10]);
-        let mut list = vec![(id(2), 5), (id(1), 0), (id(2), 9)];
-        counts(&mut list);
-        assert_eq!(list, [(id(2), 5)]);
-    }
-}
+mod tests;
