@@ -73,6 +73,8 @@ pub trait StateReceiver: Send {
         from: Arc<dyn OpenState>,
         tell: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Received, StateError>;
+    /// Waits until nothing of a call that was dropped still writes.
+    async fn settled(&self);
 }
 
 /// The states on this computer.

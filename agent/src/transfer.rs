@@ -8,23 +8,33 @@
 //! Memory: about 350 bytes for each entry and 48 for each block of 64 KiB, on both hosts: 350 MB for a million files,
 //! 0.8 MB for each GiB. Nothing is ever kept whole but the list: files are read and written in blocks.
 
+mod content;
 mod error;
+mod fetch;
 mod hash;
 mod hint;
 mod inside;
+mod intake;
 mod item;
+mod local;
+mod pace;
 mod pack;
 mod pages;
 mod pass;
+mod plan;
+mod receiver;
 mod root;
+mod round;
 mod serve;
+mod settle;
 mod source;
 mod tree;
 mod walk;
 mod wire;
 
 pub use error::{ReceiveError, ServeError, TreeError};
-pub use source::Source;
+pub use receiver::Receiver;
+pub use source::{IsMapped, Source};
 
 /// What a state may be at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

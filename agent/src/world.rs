@@ -241,7 +241,7 @@ impl World {
             limits.clone(),
         );
         let fronts = Fronts::default();
-        let states = Arc::new(FileStates::new(layout.clone()));
+        let states = Arc::new(FileStates::new(layout.clone(), Arc::new(RealRandom)));
         let process = crate::driver::process::ProcessDriver::new(layout, parts.shim, limits, clock.clone());
         let process = Arc::new(process.map_err(|e| data_dir(parts.data_dir, &e))?.with_fronts(fronts.clone()));
         Ok(Self {

@@ -1,93 +1,84 @@
-//! States as directories of this computer.
+//! States as directories of this computer, moved by [`crate::transfer`].
 
-use std::fs;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chandler_protocol::state::{Progress, Receive, Received};
+use chandler_protocol::world::Random;
 use chandler_protocol::{AssignmentId, Digest};
 
 use super::{BoxedStream, OpenState, StateError, StateReceiver, StateSource, States};
 use crate::driver::Layout;
-
-/// Bytes hashed at once.
-const BLOCK: usize = 256 << 10;
+use crate::transfer::{ReceiveError, Receiver, Source, TreeError};
 
 /// The states in one data directory.
-#[derive(Debug)]
 pub(crate) struct FileStates {
     layout: Layout,
+    random: Arc<dyn Random>,
 }
 
 impl FileStates {
-    pub(crate) fn new(layout: Layout) -> Self {
-        Self { layout }
+    pub(crate) fn new(layout: Layout, random: Arc<dyn Random>) -> Self {
+        Self { layout, random }
     }
 }
 
 impl States for FileStates {
     fn source(&self, assignment: AssignmentId) -> Arc<dyn StateSource> {
-        Arc::new(Tree(self.layout.state(assignment)))
+        let mut number = [0; 8];
+        self.random.fill(&mut number);
+        let dir = self.layout.state(assignment);
+        // Software that never ran has given up an empty state. Where it cannot be made, sealing says so.
+        let _ = std::fs::create_dir_all(&dir);
+        Arc::new(Given(Source::new(dir, u64::from_le_bytes(number))))
     }
 
-    fn receiver(&self, _: AssignmentId) -> Box<dyn StateReceiver> {
-        Box::new(NoReceiver)
+    fn receiver(&self, assignment: AssignmentId) -> Box<dyn StateReceiver> {
+        Box::new(Receiver::new(self.layout.state(assignment), self.layout.received(assignment)))
     }
 }
 
-struct Tree(PathBuf);
+struct Given(Arc<Source>);
 
 #[async_trait]
-impl StateSource for Tree {
-    async fn seal(&self, _: u64) -> Result<Digest, StateError> {
-        let dir = self.0.clone();
-        let measured = tokio::task::spawn_blocking(move || measure(&dir)).await;
-        let failed = |e: &dyn std::fmt::Display| StateError::Temporary(format!("its state cannot be read: {e}"));
-        measured.map_err(|e| failed(&e))?.map_err(|e| failed(&e))
+impl StateSource for Given {
+    async fn seal(&self, attempt: u64) -> Result<Digest, StateError> {
+        self.0.seal(attempt).await.map_err(|error| match error {
+            TreeError::Refused { .. } => StateError::Refused(error.to_string()),
+            TreeError::Io { .. } | TreeError::Changing { .. } | TreeError::Superseded => {
+                StateError::Temporary(error.to_string())
+            }
+        })
     }
 
-    fn unseal(&self) {}
+    fn unseal(&self) {
+        self.0.unseal();
+    }
 
-    async fn serve(&self, _: u64, _: BoxedStream) {}
-}
-
-/// Writes a tree out and hashes it: every path, in order, and what is there.
-fn measure(dir: &Path) -> io::Result<Digest> {
-    fs::create_dir_all(dir)?;
-    crate::platform::sync_tree(dir)?;
-    let (mut hasher, mut todo) = (blake3::Hasher::new(), vec![dir.to_owned()]);
-    let mut block = vec![0; BLOCK];
-    while let Some(path) = todo.pop() {
-        let meta = fs::symlink_metadata(&path)?;
-        hasher.update(path.strip_prefix(dir).unwrap_or(&path).as_os_str().as_encoded_bytes());
-        hasher.update(&[0]);
-        if meta.is_dir() {
-            let mut inside = fs::read_dir(&path)?.map(|e| Ok(e?.path())).collect::<io::Result<Vec<_>>>()?;
-            inside.sort();
-            todo.extend(inside.into_iter().rev());
-        } else if meta.is_file() {
-            hasher.update(&meta.len().to_le_bytes());
-            let mut file = fs::File::open(&path)?;
-            while let n @ 1.. = file.read(&mut block)? {
-                hasher.update(&block[..n]);
-            }
+    async fn serve(&self, attempt: u64, stream: BoxedStream) {
+        if let Err(error) = self.0.serve(stream, attempt).await {
+            tracing::debug!(%error, "a state is not given any more");
         }
     }
-    Ok(Digest(*hasher.finalize().as_bytes()))
 }
 
-struct NoReceiver;
-
 #[async_trait]
-impl StateReceiver for NoReceiver {
+impl StateReceiver for Receiver {
     async fn receive(
         &mut self,
-        _: &Receive,
-        _: Arc<dyn OpenState>,
-        _: &(dyn Fn(Progress) + Send + Sync),
+        order: &Receive,
+        from: Arc<dyn OpenState>,
+        tell: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Received, StateError> {
-        Err(StateError::Temporary("this agent cannot receive states yet".into()))
+        let open = || from.open();
+        self.run(order, open, tell).await.map_err(|error| match error {
+            ReceiveError::DiskFull { .. } => StateError::DiskFull(error.to_string()),
+            ReceiveError::Refused { .. } => StateError::Refused(error.to_string()),
+            _ => StateError::Temporary(error.to_string()),
+        })
+    }
+
+    async fn settled(&self) {
+        Self::settled(self).await;
     }
 }

@@ -29,7 +29,7 @@ const PROGRESS: Duration = Duration::from_millis(250);
 
 impl Supervisor {
     /// Waits for the next order.
-    async fn order(&mut self) -> Result<(), Gone> {
+    pub(super) async fn order(&mut self) -> Result<(), Gone> {
         self.orders.changed().await.map_err(|_| Gone)
     }
 
@@ -49,7 +49,11 @@ impl Supervisor {
                 self.show_phase(phase, "");
             }
             Target::Seal { attempt } => match custody.sealed(attempt) {
-                Some(sealed) => self.show_phase(Phase::Sealed(sealed), ""),
+                Some(sealed) => {
+                    self.show_phase(Phase::Sealed(sealed), "");
+                    self.settle_account();
+                    return self.stay_sealed(sealed).await;
+                }
                 None => self.show_phase(Phase::Stopped, ""),
             },
             Target::Receive(_) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chandler_protocol::state::{Failure, Phase, Progress, Receive, Received};
+use chandler_protocol::state::{Failure, Phase, Progress, Receive, Received, Sealed};
 use chandler_protocol::tunnel::TunnelRequest;
 use chandler_protocol::{AssignmentId, HostId, Micros};
 use tokio::sync::watch;
@@ -54,6 +54,25 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Rests with a state that was given up. After a restart of the agent nobody knows any more what it is, and those who
+    /// receive it wait: it is measured once more, and must be what was said.
+    pub(super) async fn stay_sealed(&mut self, sealed: Sealed) -> Result<(), Gone> {
+        let source = self.shared.workloads.source(self.id);
+        let result = tokio::select! {
+            biased;
+            changed = self.orders.changed() => return changed.map_err(|_| Gone),
+            result = source.seal(sealed.attempt) => result,
+        };
+        let message = match result {
+            Ok(root) if root == sealed.root => return self.order().await,
+            Ok(_) => "its state is not what it was when it was given up".to_owned(),
+            Err(error) => format!("its state cannot be measured again: {error}"),
+        };
+        tracing::error!(id = %self.id, message, "a state that was given up cannot be given");
+        self.show(|o| o.message = message);
+        self.order().await
+    }
+
     /// Receives until the whole state is here, kept before it is said.
     pub(super) async fn receive(&mut self, order: Receive) -> Result<(), Gone> {
         // What comes in replaces what was there: from here on that is no state to begin with.
@@ -85,13 +104,19 @@ impl Supervisor {
             }
             tokio::select! {
                 biased;
-                changed = self.orders.changed() => return changed.map_err(|_| Gone),
+                changed = self.orders.changed() => {
+                    // Whatever comes next may use the directory, or remove it.
+                    drop(receiving);
+                    receiver.settled().await;
+                    return changed.map_err(|_| Gone);
+                }
                 result = &mut receiving => break result,
                 _ = told.changed() => {}
                 () = tokio::time::sleep_until(not_before), if shown != Some(progress) => {}
             }
         };
         drop(receiving);
+        receiver.settled().await;
         match result {
             Ok(received) => self.received(order, received),
             Err(error) => self.receive_failed(&error),
