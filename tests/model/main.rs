@@ -83,7 +83,14 @@ fn is_noticed(fault: Fault, bounds: Bounds) {
 fn the_protocol_keeps_its_promises() {
     let bounds = Bounds { writes: 2, attempts: 1, generations: 2, machines: 1, forgotten: 0, failovers: 0 };
     let var: Vec<u8> = std::env::var("B").unwrap().bytes().map(|b| b - b'0').collect();
-    let bounds = Bounds { writes: var[0], attempts: var[1].into(), generations: var[2].into(), machines: var[3], forgotten: var[4], failovers: var[5] };
+    let bounds = Bounds {
+        writes: var[0],
+        attempts: var[1].into(),
+        generations: var[2].into(),
+        machines: var[3],
+        forgotten: var[4],
+        failovers: var[5],
+    };
     holds("x", bounds);
 }
 
