@@ -82,7 +82,16 @@ fn is_noticed(fault: Fault, bounds: Bounds) {
 #[test]
 fn the_protocol_keeps_its_promises() {
     let bounds = Bounds { writes: 2, attempts: 1, generations: 2, machines: 1, forgotten: 0, failovers: 0 };
-    holds("hand-over, a machine lost", bounds);
+    let var: Vec<u8> = std::env::var("B").unwrap().bytes().map(|b| b - b'0').collect();
+    let bounds = Bounds {
+        writes: var[0],
+        attempts: var[1].into(),
+        generations: var[2].into(),
+        machines: var[3],
+        forgotten: var[4],
+        failovers: var[5],
+    };
+    holds("x", bounds);
 }
 
 #[test]
@@ -153,4 +162,14 @@ fn root_unchecked_is_noticed() {
 #[test]
 fn leased_after_seal_is_noticed() {
     is_noticed(Fault::LeasedAfterSeal, Fault::LeasedAfterSeal.bounds());
+}
+
+#[test]
+fn answer_taken_late_is_noticed() {
+    is_noticed(Fault::AnswerTakenLate, Fault::AnswerTakenLate.bounds());
+}
+
+#[test]
+fn receive_resumed_is_noticed() {
+    is_noticed(Fault::ReceiveResumed, Fault::ReceiveResumed.bounds());
 }

@@ -96,7 +96,7 @@ impl Protocol {
             Step::Decide(decision) => world.decide(decision, bounds, *fault),
             Step::ControllerRestarts => world.controller_restarts(),
             Step::Arrive(message) => self.arrive(world, message),
-            Step::Ask(who) => world.ask(who),
+            Step::Ask(who) => world.ask(who, *fault),
             Step::Start(who) => world.start(who, *fault),
             Step::Write(who) => world.write(who, bounds),
             Step::LeaseEnds(who) => world.lease_ends(who, *fault),
@@ -122,7 +122,7 @@ impl Protocol {
             Message::Ask { by, epoch, generation, start } => {
                 world.heard_ask((by, epoch, generation, start), bounds, *fault)
             }
-            Message::Grant { to, epoch, generation, start } => world.lease(to, epoch, generation, start),
+            Message::Grant { to, epoch, generation, start } => world.lease(to, (epoch, generation, start), *fault),
         }
     }
 }

@@ -23,20 +23,23 @@ use crate::tls::key_of;
 use crate::world::{RealClock, RealRandom, RealSockets};
 
 /// How long a test waits for something that shall happen.
-pub(super) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// The copy that tests ask for.
-pub(super) fn copy() -> AssignmentId {
+pub(crate) fn copy() -> AssignmentId {
     AssignmentId::from_random([7; 10])
 }
 
+/// Where a port is, or why it is not served and under which epoch.
+type Found = Result<SocketAddr, (TunnelRefusal, u64)>;
+
 /// Ports by name, as the agent would know them.
 #[derive(Default)]
-pub(super) struct Ports(pub(super) Mutex<BTreeMap<String, Result<SocketAddr, (TunnelRefusal, u64)>>>);
+pub(crate) struct Ports(pub(crate) Mutex<BTreeMap<String, Found>>);
 
 #[async_trait]
 impl Serve for Ports {
-    fn port(&self, _: AssignmentId, _: u64, port: &str) -> Result<SocketAddr, (TunnelRefusal, u64)> {
+    fn port(&self, _: AssignmentId, _: u64, port: &str) -> Found {
         lock(&self.0).get(port).copied().unwrap_or(Err((TunnelRefusal::NotHere, 0)))
     }
 
@@ -54,12 +57,12 @@ impl Serve for Ports {
 }
 
 /// One agent's tunnels.
-pub(super) struct Agent {
-    pub(super) id: HostId,
-    pub(super) key: [u8; 32],
-    pub(super) tunnels: Arc<Tunnels>,
-    pub(super) ports: Arc<Ports>,
-    pub(super) changed: Arc<Notify>,
+pub(crate) struct Agent {
+    pub(crate) id: HostId,
+    pub(crate) key: [u8; 32],
+    pub(crate) tunnels: Arc<Tunnels>,
+    pub(crate) ports: Arc<Ports>,
+    pub(crate) changed: Arc<Notify>,
     running: JoinHandle<()>,
     _dir: Option<tempfile::TempDir>,
 }
@@ -71,11 +74,11 @@ impl Drop for Agent {
 }
 
 impl Agent {
-    pub(super) async fn start(number: u8) -> Self {
+    pub(crate) async fn start(number: u8) -> Self {
         Self::start_with(number, TunnelSettings::default()).await
     }
 
-    pub(super) async fn start_with(number: u8, settings: TunnelSettings) -> Self {
+    pub(crate) async fn start_with(number: u8, settings: TunnelSettings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut agent = Self::start_in(number, dir.path(), settings).await;
         agent._dir = Some(dir);
@@ -108,7 +111,7 @@ impl Agent {
     }
 
     /// A grant to talk to this agent.
-    pub(super) fn grant(&self) -> Grant {
+    pub(crate) fn grant(&self) -> Grant {
         Grant {
             peer: self.id,
             key: self.key,
@@ -119,25 +122,25 @@ impl Agent {
     }
 
     /// Another agent may ask for the copy here.
-    pub(super) fn serve(&self, name: &str, at: SocketAddr) {
+    pub(crate) fn serve(&self, name: &str, at: SocketAddr) {
         lock(&self.ports.0).insert(name.to_owned(), Ok(at));
     }
 
-    pub(super) fn path_to(&self, other: &Self) -> Option<Path> {
+    pub(crate) fn path_to(&self, other: &Self) -> Option<Path> {
         self.tunnels.paths().iter().find(|p| p.peer == other.id).map(|p| p.path)
     }
 }
 
 /// An agent on a thread of its own: what it has open goes away with it at once, as in a crash.
-pub(super) struct Elsewhere {
-    pub(super) grant: Grant,
+pub(crate) struct Elsewhere {
+    pub(crate) grant: Grant,
     thread: std::thread::JoinHandle<()>,
     end: tokio::sync::oneshot::Sender<()>,
 }
 
 impl Elsewhere {
     /// It may be asked for `web` by the host of `grant`.
-    pub(super) async fn start(number: u8, dir: std::path::PathBuf, grant: Grant, web: SocketAddr) -> Self {
+    pub(crate) async fn start(number: u8, dir: std::path::PathBuf, grant: Grant, web: SocketAddr) -> Self {
         let (tell, told) = tokio::sync::oneshot::channel();
         let (end, ended) = tokio::sync::oneshot::channel();
         let thread = std::thread::spawn(move || {
@@ -153,7 +156,7 @@ impl Elsewhere {
         Self { grant: told.await.unwrap(), thread, end }
     }
 
-    pub(super) fn crash(self) -> Grant {
+    pub(crate) fn crash(self) -> Grant {
         let _ = self.end.send(());
         self.thread.join().unwrap();
         self.grant
@@ -161,18 +164,18 @@ impl Elsewhere {
 }
 
 /// Each may talk to the other.
-pub(super) fn introduce(a: &Agent, b: &Agent) {
+pub(crate) fn introduce(a: &Agent, b: &Agent) {
     a.tunnels.set_grants(&[b.grant()]);
     b.tunnels.set_grants(&[a.grant()]);
 }
 
 /// A request for a port of the copy.
-pub(super) fn port(name: &str) -> TunnelRequest {
+pub(crate) fn port(name: &str) -> TunnelRequest {
     TunnelRequest::Port { assignment: copy(), epoch: 3, port: name.to_owned() }
 }
 
 /// A server whose connections are handled by `handle`.
-pub(super) async fn server<F, R>(handle: F) -> SocketAddr
+pub(crate) async fn server<F, R>(handle: F) -> SocketAddr
 where
     F: Fn(TcpStream) -> R + Send + 'static,
     R: Future<Output = ()> + Send + 'static,
@@ -188,7 +191,7 @@ where
 }
 
 /// A server that gives back what it gets, and ends when its client does.
-pub(super) async fn echo() -> SocketAddr {
+pub(crate) async fn echo() -> SocketAddr {
     server(|mut stream| async move {
         let (mut from, mut to) = stream.split();
         let _ = tokio::io::copy(&mut from, &mut to).await;
@@ -198,7 +201,7 @@ pub(super) async fn echo() -> SocketAddr {
 }
 
 /// Says something and hears it back, to the end.
-pub(super) async fn says_back(stream: &mut Carried, text: &str) {
+pub(crate) async fn says_back(stream: &mut Carried, text: &str) {
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut heard = vec![0; text.len()];
     tokio::time::timeout(SOON, stream.read_exact(&mut heard)).await.expect("an answer").unwrap();
@@ -206,7 +209,7 @@ pub(super) async fn says_back(stream: &mut Carried, text: &str) {
 }
 
 /// Waits until something is so.
-pub(super) async fn until(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
     let waiting = async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -5,7 +5,7 @@
 //! can lose them, nothing else. It holds nothing back for anybody: what a connection cannot take in time is lost, and the
 //! tunnel sends it again, slower. It serves the agents that are connected to this controller.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use chandler_engine::fleet::HostState;
 use chandler_engine::model::Model;
+use chandler_engine::way;
 use chandler_protocol::HostId;
 use chandler_protocol::id::ID_BYTES;
 use tokio::time::Instant;
@@ -20,10 +21,11 @@ use tokio::time::Instant;
 use super::listener::Shared;
 use super::session::{CLOSE_REFUSED, CLOSE_REPLACED, authenticate};
 
-/// How long what the model says of two hosts is remembered.
-const REMEMBERED: Duration = Duration::from_secs(1);
-/// Of how many hosts it is remembered for one sender; a sender that names more is made to wait for the model.
-const REMEMBERED_MAX: usize = 1_024;
+/// How long what the model says of a sender is believed.
+const BELIEVED: Duration = Duration::from_secs(1);
+/// How soon the model is asked again about a host that a sender may not talk to: a grant may have come just now, and a
+/// sender that names anybody shall not keep the controller busy.
+const DOUBTED: Duration = Duration::from_millis(100);
 
 /// The agents that can be reached through this controller.
 #[derive(Debug, Default)]
@@ -43,36 +45,34 @@ struct Counts {
     lost: AtomicU64,
 }
 
-/// What one sender may do, as it was a moment ago.
+/// To whom one sender may talk, as it was a moment ago.
 struct Allowed<F> {
-    may: F,
-    remembered: BTreeMap<HostId, (Instant, bool)>,
+    ask: F,
+    hosts: BTreeSet<HostId>,
+    at: Option<Instant>,
 }
 
-impl<F: Fn(HostId) -> bool> Allowed<F> {
-    fn new(may: F) -> Self {
-        Self { may, remembered: BTreeMap::new() }
+impl<F: Fn() -> BTreeSet<HostId>> Allowed<F> {
+    fn new(ask: F) -> Self {
+        Self { ask, hosts: BTreeSet::new(), at: None }
     }
 
     fn may_talk_to(&mut self, host: HostId, now: Instant) -> bool {
-        if let Some((at, may)) = self.remembered.get(&host)
-            && now - *at < REMEMBERED
-        {
-            return *may;
+        let life = if self.hosts.contains(&host) { BELIEVED } else { DOUBTED };
+        if self.at.is_none_or(|at| now.saturating_duration_since(at) >= life) {
+            (self.hosts, self.at) = ((self.ask)(), Some(now));
         }
-        let may = (self.may)(host);
-        if self.remembered.len() >= REMEMBERED_MAX {
-            self.remembered.clear();
-        }
-        self.remembered.insert(host, (now, may));
-        may
+        self.hosts.contains(&host)
     }
 }
 
 /// Serves one agent's relay connection until it ends.
 pub(super) async fn serve(connection: quinn::Connection, shared: Arc<Shared>, relay: Arc<Relay>) {
     let Some(host) = authenticate(&connection, &shared) else { return };
-    let may = |other| may_talk(&shared.writer.snapshot(), host, other);
+    let may = || {
+        let grants = way::grants(&shared.writer.snapshot(), host);
+        grants.into_iter().filter(|g| g.relay).map(|g| g.peer).collect()
+    };
     let is_welcome = || !is_revoked(&shared.writer.snapshot(), host);
     relay.carry(host, &connection, may, is_welcome).await;
 }
@@ -83,14 +83,14 @@ impl Relay {
         &self,
         host: HostId,
         connection: &quinn::Connection,
-        may: impl Fn(HostId) -> bool,
+        may: impl Fn() -> BTreeSet<HostId>,
         is_welcome: impl Fn() -> bool,
     ) {
         if let Some(old) = self.lines().insert(host, connection.clone()) {
             old.close(CLOSE_REPLACED, b"replaced by a newer connection");
         }
         let mut allowed = Allowed::new(may);
-        let mut look = tokio::time::interval(REMEMBERED);
+        let mut look = tokio::time::interval(BELIEVED);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -114,7 +114,7 @@ impl Relay {
         tracing::debug!(%host, forwarded, refused, lost, "a relay connection ended; packets of all hosts so far");
     }
 
-    fn forward<F: Fn(HostId) -> bool>(&self, from: HostId, datagram: Bytes, allowed: &mut Allowed<F>) {
+    fn forward<F: Fn() -> BTreeSet<HostId>>(&self, from: HostId, datagram: Bytes, allowed: &mut Allowed<F>) {
         let Some((id, packet)) = datagram.split_first_chunk::<ID_BYTES>() else { return count(&self.counts.lost) };
         let to = HostId::from_random(*id);
         if !allowed.may_talk_to(to, Instant::now()) {
@@ -142,20 +142,6 @@ fn count(counter: &AtomicU64) {
 
 fn is_revoked(model: &Model, host: HostId) -> bool {
     model.hosts.get(&host).is_none_or(|h| h.state == HostState::Revoked)
-}
-
-/// Whether two hosts have to do with each other: a copy of a service runs at one, and its door or another copy of it is
-/// at the other.
-fn may_talk(model: &Model, one: HostId, other: HostId) -> bool {
-    if one == other || is_revoked(model, one) || is_revoked(model, other) {
-        return false;
-    }
-    let has_to_do = |with: HostId, host: HostId| {
-        model.assignments_of_host(with).any(|a| {
-            model.doors.contains_key(&(a.service, host)) || model.assignments_of(a.service).any(|b| b.host == host)
-        })
-    };
-    has_to_do(one, other) || has_to_do(other, one)
 }
 
 #[cfg(test)]
@@ -198,11 +184,12 @@ mod tests {
     }
 
     /// Connects as a host; `may` says to whom it may talk.
-    async fn join(relay: &Arc<Relay>, host: HostId, may: fn(HostId) -> bool) -> quinn::Connection {
+    async fn join(relay: &Arc<Relay>, host: HostId, may: &'static [u8]) -> quinn::Connection {
         let (endpoint, config, address) = endpoint();
         let relay_too = relay.clone();
         tokio::spawn(async move {
             let connection = endpoint.accept().await.unwrap().await.unwrap();
+            let may = || may.iter().map(|n| id(*n)).collect();
             relay_too.carry(host, &connection, may, || true).await;
         });
         let client = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -220,9 +207,9 @@ mod tests {
     #[tokio::test]
     async fn packets_go_to_whom_they_may_and_bear_the_sender_who_was_proved() {
         let relay = Arc::new(Relay::default());
-        let a = join(&relay, id(1), |to| to == id(2)).await;
-        let b = join(&relay, id(2), |to| to == id(1)).await;
-        let c = join(&relay, id(3), |_| false).await;
+        let a = join(&relay, id(1), &[2, 9]).await;
+        let b = join(&relay, id(2), &[1]).await;
+        let c = join(&relay, id(3), &[]).await;
         // Whatever c claims, nothing of it arrives.
         c.send_datagram(packet(id(2), b"psst")).unwrap();
         c.send_datagram(Bytes::from_static(b"short")).unwrap();
@@ -239,27 +226,28 @@ mod tests {
         }
         assert_eq!(relay.counts.forwarded.load(Ordering::Relaxed), 2);
         // A newer connection of the same host takes its place.
-        let again = join(&relay, id(2), |_| true).await;
+        let again = join(&relay, id(2), &[1]).await;
         tokio::time::timeout(SOON, b.closed()).await.unwrap();
         a.send_datagram(packet(id(2), b"there?")).unwrap();
         assert_eq!(tokio::time::timeout(SOON, again.read_datagram()).await.unwrap().unwrap(), packet(id(1), b"there?"));
     }
 
     #[test]
-    fn what_a_sender_may_do_is_asked_again_in_time() {
-        let asked = std::cell::Cell::new(0);
-        let mut allowed = Allowed::new(|_| {
+    fn a_grant_that_comes_or_goes_is_noticed_and_a_sender_that_names_anybody_asks_for_little() {
+        let (asked, granted) = (std::cell::Cell::new(0), std::cell::Cell::new(true));
+        let mut allowed = Allowed::new(|| {
             asked.set(asked.get() + 1);
-            asked.get() == 1
+            granted.get().then(|| id(2)).into_iter().collect()
         });
         let now = Instant::now();
-        assert!(allowed.may_talk_to(id(2), now) && allowed.may_talk_to(id(2), now));
-        assert!(!allowed.may_talk_to(id(2), now + REMEMBERED));
-        for n in 0..=u8::MAX {
-            for m in 0..8 {
-                allowed.may_talk_to(HostId::from_random([n, m, 0, 0, 0, 0, 0, 0, 0, 0]), now);
-            }
+        assert!(allowed.may_talk_to(id(2), now));
+        for n in 3..=u8::MAX {
+            assert!(!allowed.may_talk_to(id(n), now));
         }
-        assert!(allowed.remembered.len() <= REMEMBERED_MAX, "a sender that names many hosts costs no more memory");
+        assert_eq!(asked.get(), 1);
+        granted.set(false);
+        assert!(!allowed.may_talk_to(id(2), now + BELIEVED), "it was taken back");
+        granted.set(true);
+        assert!(allowed.may_talk_to(id(2), now + BELIEVED + DOUBTED), "it came back");
     }
 }
