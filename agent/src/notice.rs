@@ -93,3 +93,7 @@ impl Notices {
         told.map(|(assignment, attempt, ready)| Told { assignment, attempt, ready }).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "notice_tests.rs"]
+mod tests;

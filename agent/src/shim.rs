@@ -15,11 +15,10 @@ use std::time::Duration;
 
 use chandler_protocol::state::Exit;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus};
 
 mod end;
-mod guard;
+pub(crate) mod guard;
 pub(crate) mod log;
 pub(crate) mod record;
 
@@ -42,15 +41,6 @@ const DRAIN_MAX: usize = 2 << 20;
 
 /// The variable that tells a program how many seconds it has until it is moved.
 pub(crate) const MOVE_IN: &str = "CHANDLER_MOVE_IN";
-
-/// Tells the supervisor of `dir` to look at its lease, if there is one.
-pub(crate) fn tell_to_look(dir: &Path) {
-    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    // Nobody reads it when nothing runs; a pipe that is full has said it already.
-    if let Ok(pipe) = rustix::fs::open(dir.join(record::LOOK), flags, Mode::empty()) {
-        let _ = rustix::io::write(pipe, &[1]);
-    }
-}
 
 /// Supervises the workload of `dir`, a run directory that the agent prepared.
 pub(crate) fn main(dir: &Path) -> ExitCode {

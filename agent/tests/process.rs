@@ -464,3 +464,87 @@ fn no_file_of_ours_can_be_written_by_others() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_program_that_is_to_be_moved_is_told_how_many_seconds_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let driver = driver(dir.path(), Limiter::default());
+    let mut spec = spec(&[SHELL, "-c", "exec sleep 60"]);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    spec.ports = vec![Port { name: "p".into(), mode: PortMode::Http, fixed: Some(port) }];
+    driver.start(&launch(1, spec)).await.unwrap();
+    let within = Micros::from_millis(2_500);
+    assert!(driver.tell(id(1), &exec("echo $CHANDLER_MOVE_IN > {work}/told"), within).await);
+    assert_eq!(written(dir.path(), id(1), "told"), "3", "seconds, rounded up");
+    assert!(!driver.tell(id(1), &exec("exit 1"), within).await, "it says that it is no good moment");
+    assert!(driver.check(id(1), &exec("test -z \"$CHANDLER_MOVE_IN\"")).await, "a health check is no notice");
+
+    let asked = tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut lines = Vec::new();
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = [0; 512];
+            let n = stream.read(&mut head).await.unwrap_or(0);
+            let _ = stream.write_all(b"HTTP/1.1 204 Good\r\n\r\n").await;
+            lines.push(String::from_utf8_lossy(&head[..n]).lines().next().unwrap_or_default().to_owned());
+        }
+        lines
+    });
+    for path in ["/move", "/move?a=b"] {
+        assert!(driver.tell(id(1), &Probe::Http { port: "p".into(), path: path.into() }, within).await);
+    }
+    assert_eq!(asked.await.unwrap(), ["GET /move?in=3 HTTP/1.1", "GET /move?a=b&in=3 HTTP/1.1"]);
+    driver.signal(id(1), Signal::Kill);
+    ended(&driver, 1).await;
+}
+
+#[tokio::test]
+async fn a_program_finds_the_services_that_it_uses() {
+    let dir = tempfile::tempdir().unwrap();
+    let fronts = chandler_agent::fronts::Fronts::default();
+    let driver = driver(dir.path(), Limiter::default()).with_fronts(fronts.clone());
+    let service = chandler_protocol::ServiceId::from_random([9; 10]);
+    let mut spec = spec(&[SHELL, "-c", "echo $DB"]);
+    spec.environment = vec![("DB".into(), format!("tcp://{{front.{service}.sql}}"))];
+    let unknown = driver.start(&launch(1, spec.clone())).await;
+    assert!(matches!(unknown, Err(StartError::Unsupported(_))), "it was started without the address: {unknown:?}");
+    fronts.set([((service, "sql".to_owned()), ([127, 0, 0, 1], 15_432).into())].into());
+    driver.start(&launch(1, spec)).await.unwrap();
+    ended(&driver, 1).await;
+    assert_eq!(stdout(&driver, 1).await, "tcp://127.0.0.1:15432\n");
+}
+
+#[tokio::test]
+async fn a_guard_ends_what_escaped_and_what_entered_its_groups_and_may_be_told_otherwise_in_time() {
+    let limiter = Limiter::detect();
+    let (dir, id) = (tempfile::tempdir().unwrap(), own_id(3));
+    let has_groups = limiter.report().limits_pids;
+    let driver = driver(dir.path(), limiter);
+    let mut limited = spec(&[SHELL, "-c", "setsid sleep 60 & echo $!; exec sleep 60"]);
+    limited.limits = Limits { pids: has_groups.then_some(20), ..Limits::default() };
+    let now = chandler_agent::platform::boot_clock;
+    let soon = |ms: i64| Some(Micros(now().0 + ms * 1_000));
+    driver.guard(id, soon(400)).unwrap();
+    let started = driver.start(&Launch { assignment: id, ..launch(0, limited) }).await.unwrap();
+    // Outside of the supervisor's own tree, as a health check is.
+    assert!(driver.check(id, &exec(ESCAPE)).await);
+    let escaped = written(dir.path(), id, "escaped");
+    let until = soon(1_200);
+    driver.guard(id, until).unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(700), driver.wait(id)).await;
+    assert!(early.is_err(), "it was ended although its guard was told otherwise");
+    assert!(is_alive(&escaped));
+    let end = tokio::time::timeout(Duration::from_secs(20), driver.wait(id)).await.expect("it did not end");
+    assert!(end.expired && end.exit == Exit::Signal(9) && end.started == started.at, "{end:?}");
+    assert!(end.at >= until.unwrap() && end.at.0 < until.unwrap().0 + 500_000, "{end:?} is not at {until:?}");
+    assert!(!is_alive(&escaped), "what escaped goes on");
+
+    // Without a guard the same runs on; the end of the last run is not taken for one of this.
+    driver.guard(id, None).unwrap();
+    driver.start(&Launch { assignment: id, ..launch(0, spec(&["/bin/sleep", "60"])) }).await.unwrap();
+    driver.signal(id, Signal::Kill);
+    let end = tokio::time::timeout(Duration::from_secs(20), driver.wait(id)).await.expect("it did not end");
+    assert!(!end.expired, "{end:?}");
+}

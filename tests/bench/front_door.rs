@@ -174,10 +174,8 @@ async fn tls_proxies(target: SocketAddr) -> anyhow::Result<SocketAddr> {
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let (acceptor, connector) = (
-        tokio_rustls::TlsAcceptor::from(Arc::new(server)),
-        tokio_rustls::TlsConnector::from(Arc::new(client)),
-    );
+    let (acceptor, connector) =
+        (tokio_rustls::TlsAcceptor::from(Arc::new(server)), tokio_rustls::TlsConnector::from(Arc::new(client)));
     let inner = TcpListener::bind("127.0.0.1:0").await?;
     let between = inner.local_addr()?;
     tokio::spawn(async move {
@@ -197,7 +195,8 @@ async fn tls_proxies(target: SocketAddr) -> anyhow::Result<SocketAddr> {
             let connector = connector.clone();
             tokio::spawn(async move {
                 let stream = TcpStream::connect(between).await?;
-                let mut far = connector.connect(ServerName::try_from("peer").map_err(std::io::Error::other)?, stream).await?;
+                let mut far =
+                    connector.connect(ServerName::try_from("peer").map_err(std::io::Error::other)?, stream).await?;
                 tokio::io::copy_bidirectional_with_sizes(&mut near, &mut far, 256 << 10, 256 << 10).await
             });
         }

@@ -17,8 +17,14 @@ type Figures = Vec<(&'static str, Value)>;
 const NAMES: &[(&str, &str)] = &[
     ("order-latency", "an order submitted until its first healthy answer, the artifact already on the host, 200 times"),
     ("agent-budget", "memory and processor time of an idle agent at a 10 s interval, over 60 s"),
-    ("move", "20 moves under load without state, 20 with 1 GiB; a part alone: move overlap, exclusive, exclusive-one-file"),
-    ("front-door", "HTTP requests and bulk bytes through a front door and its tunnel, against direct and against TLS over TCP"),
+    (
+        "move",
+        "20 moves under load without state, 20 with 1 GiB; a part alone: move overlap, exclusive, exclusive-one-file",
+    ),
+    (
+        "front-door",
+        "HTTP requests and bulk bytes through a front door and its tunnel, against direct and against TLS over TCP",
+    ),
 ];
 
 fn main() -> ExitCode {

@@ -125,7 +125,15 @@ move = {{ keep = "1 s" }}
         holds.push(hold_ms(&done));
         stalls.push(realised.longest_stall_micros.0 as f64 / 1e3);
         (sent, state) = (sent + realised.bytes, state + realised.state_bytes);
-        eprintln!("  {:.1} s, hold {:.0} ms, {} of {} bytes, {} rounds; {}", begin.elapsed().as_secs_f64(), hold_ms(&done), realised.bytes, realised.state_bytes, realised.rounds, steps(&done));
+        eprintln!(
+            "  {:.1} s, hold {:.0} ms, {} of {} bytes, {} rounds; {}",
+            begin.elapsed().as_secs_f64(),
+            hold_ms(&done),
+            realised.bytes,
+            realised.state_bytes,
+            realised.rounds,
+            steps(&done)
+        );
         progress(name, n, moves);
     }
     let record = load.stop().await?;

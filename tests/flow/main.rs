@@ -11,7 +11,7 @@ mod ground;
 mod identity;
 mod offline;
 mod outsider;
-mod task_ends;
 mod real_software;
 mod redis;
+mod task_ends;
 mod tasks;

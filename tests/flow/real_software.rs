@@ -32,9 +32,19 @@ async fn fleet(programs: &[(&str, &str)]) -> anyhow::Result<Fleet> {
 
 async fn there_and_back(fleet: &Fleet, service: &str) -> anyhow::Result<()> {
     for n in 0..MOVES {
-        let on_a = fleet.client.service(service).await?.placements.iter().any(|p| p.host == "rack-a" && p.state == "allocated");
+        let on_a = fleet
+            .client
+            .service(service)
+            .await?
+            .placements
+            .iter()
+            .any(|p| p.host == "rack-a" && p.state == "allocated");
         let done = fleet.move_to(service, if on_a { "rack-b" } else { "rack-a" }).await?;
-        eprintln!("{service}: move {} of {MOVES}, longest wait {:?}", n + 1, done.realised.map(|r| r.longest_stall_micros));
+        eprintln!(
+            "{service}: move {} of {MOVES}, longest wait {:?}",
+            n + 1,
+            done.realised.map(|r| r.longest_stall_micros)
+        );
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     Ok(())
@@ -117,7 +127,8 @@ async fn nginx_fails_no_request_of_wrk() -> anyhow::Result<()> {
 
 /// Ends wrk as Ctrl-C does and gives its report.
 async fn interrupted(child: Child) -> anyhow::Result<String> {
-    let pid = child.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?)).context("wrk has ended")?;
+    let pid =
+        child.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?)).context("wrk has ended")?;
     rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
     let output = child.wait_with_output().await?;
     Ok(String::from_utf8(output.stdout)?)

@@ -27,7 +27,7 @@ use turmoil::Sim;
 
 use crate::air::{EPOCH, Seeded, SimulatedClock};
 use crate::machine::Machine;
-use crate::sockets::SimulatedSockets;
+use crate::sockets::{NoListeners, SimulatedSockets};
 use crate::state::Kept;
 
 /// What the controller's host is called.
@@ -120,6 +120,7 @@ impl Fleet {
             clock: Arc::new(SimulatedClock { behind }),
             random: Arc::new(Seeded::new(self.seed, number.into())),
             sockets: Arc::new(SimulatedSockets::new(self.seed, number.into())),
+            listeners: Arc::new(NoListeners),
             disk: machine.clone(),
             depot: machine.clone(),
             driver: machine.clone(),

@@ -211,3 +211,14 @@ impl chandler_agent::world::Sockets for SimulatedSockets {
         Vec::new()
     }
 }
+
+/// Front doors do not listen in the simulation: nobody in it speaks TCP.
+#[derive(Debug)]
+pub(crate) struct NoListeners;
+
+#[async_trait::async_trait]
+impl chandler_agent::door::Fronts for NoListeners {
+    async fn listen(&self, _: SocketAddr) -> io::Result<Box<dyn chandler_agent::door::Front>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}

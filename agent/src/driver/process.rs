@@ -429,11 +429,17 @@ impl Driver for ProcessDriver {
         if until.is_none() && !run.join(record::LEASE).exists() {
             return Ok(());
         }
-        fs::create_dir_all(&run)?;
-        record::write(&run.join(record::LEASE), &LeaseRecord { boot_id: self.boot_id, until })?;
-        // It looks by itself when its deadline passes; an earlier one it must be told.
-        shim::tell_to_look(&run);
-        Ok(())
+        let lease = LeaseRecord { boot_id: self.boot_id, until };
+        let written = fs::create_dir_all(&run).and_then(|()| record::write(&run.join(record::LEASE), &lease));
+        // What runs hears it also when the disk is full; what is started later finds it in the file or not at all.
+        let told = shim::guard::tell(&run, until);
+        match (written, told) {
+            (Err(error), Ok(())) => {
+                tracing::warn!(%id, %error, "a lease is not written down; the next agent will believe it ends earlier");
+                Ok(())
+            }
+            (written, _) => written,
+        }
     }
 
     async fn check(&self, id: AssignmentId, probe: &Probe) -> bool {

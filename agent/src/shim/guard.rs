@@ -2,7 +2,7 @@
 //!
 //! The agent writes the deadline into a small file and extends it there; the guard reads the file when the deadline
 //! passes, and ends everything unless it finds a later one. The timer counts by the boot clock, which goes on while a
-//! computer sleeps. A deadline that comes forward, or the first one, is told over a pipe.
+//! computer sleeps. Each deadline is told over a pipe as well: one may come forward, and a disk may be full.
 
 use std::fs::File;
 use std::io::Read;
@@ -18,8 +18,22 @@ use rustix::time::{
 use super::record::{self, LeaseRecord};
 use crate::platform::boot_clock;
 
-/// Most bytes that are taken out of the pipe at once; what they are does not matter.
-const PIPE: usize = 256;
+/// Bytes of a deadline in the pipe: microseconds, little-endian; 0 means none.
+const WORD: usize = 8;
+/// Most bytes that are taken out of the pipe at once.
+const PIPE: usize = 32 * WORD;
+
+/// Tells the guard of `dir` a deadline, if one listens.
+///
+/// # Errors
+/// None does, or it has not listened for long.
+pub(crate) fn tell(dir: &Path, until: Option<Micros>) -> std::io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let pipe = rustix::fs::open(dir.join(record::LOOK), flags, Mode::empty())?;
+    let word = until.map_or(0, |at| at.0.max(1)).to_le_bytes();
+    rustix::io::write(pipe, &word)?;
+    Ok(())
+}
 
 /// Watches over one lease.
 pub(super) struct Guard {
@@ -28,6 +42,8 @@ pub(super) struct Guard {
     timer: OwnedFd,
     look: File,
     until: Option<Micros>,
+    /// What was in the file when it was read last: only what is new there counts.
+    read: Option<LeaseRecord>,
 }
 
 impl Guard {
@@ -45,8 +61,8 @@ impl Guard {
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let look = File::from(rustix::fs::open(&path, flags, Mode::empty())?);
         let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        let mut guard = Self { dir: dir.to_owned(), boot_id, timer, look, until: None };
-        guard.read();
+        let mut guard = Self { dir: dir.to_owned(), boot_id, timer, look, until: None, read: None };
+        guard.read_file();
         guard.arm();
         Ok(guard)
     }
@@ -58,18 +74,29 @@ impl Guard {
 
     /// Looks at the newest deadline. Whether it has passed: everything is to be ended now.
     pub(super) fn is_over(&mut self) -> bool {
-        let mut bytes = [0; PIPE];
-        while matches!(self.look.read(&mut bytes), Ok(PIPE)) {}
-        self.read();
+        self.read_file();
+        // Said after the file was written, or instead.
+        self.read_pipe();
         self.arm();
         self.until.is_some_and(|until| boot_clock() >= until)
     }
 
-    fn read(&mut self) {
+    /// A guard that cannot read a later deadline keeps to the one it knows.
+    fn read_file(&mut self) {
         let record: Option<LeaseRecord> = record::read(&self.dir.join(record::LEASE));
-        // A guard that cannot read a later deadline keeps to the one it knows.
-        if let Some(record) = record.filter(|r| r.boot_id == self.boot_id) {
-            self.until = record.until;
+        if let Some(record) = record.filter(|r| r.boot_id == self.boot_id && Some(*r) != self.read) {
+            (self.until, self.read) = (record.until, Some(record));
+        }
+    }
+
+    fn read_pipe(&mut self) {
+        let mut bytes = [0; PIPE];
+        // Each word is written whole or not at all, so no part of one is ever left.
+        while let Ok(n @ WORD..) = self.look.read(&mut bytes) {
+            let (words, _) = bytes[..n].as_chunks::<WORD>();
+            if let Some(word) = words.last() {
+                self.until = Some(Micros(i64::from_le_bytes(*word))).filter(|at| at.0 != 0);
+            }
         }
     }
 
@@ -110,6 +137,25 @@ mod tests {
         std::fs::remove_file(dir.path().join(record::LEASE)).unwrap();
         assert!(guard.is_over(), "a file that is gone extends nothing");
         put(dir.path(), boot, None);
+        assert!(!guard.is_over(), "it is not guarded any more");
+    }
+
+    #[test]
+    fn a_deadline_is_heard_when_the_disk_does_not_take_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (boot, now) = ([1; 16], boot_clock());
+        let later = Some(Micros(now.0 + 60_000_000));
+        assert!(tell(dir.path(), later).is_err(), "nobody listens");
+        put(dir.path(), boot, Some(now));
+        let mut guard = Guard::open(dir.path(), boot).unwrap();
+        for until in [Some(now), later] {
+            tell(dir.path(), until).unwrap();
+        }
+        assert!(!guard.is_over(), "the newest word counts");
+        assert!(!guard.is_over(), "the old one in the file does not come back");
+        put(dir.path(), boot, Some(Micros(now.0 + 1)));
+        assert!(guard.is_over(), "what is new in the file counts");
+        tell(dir.path(), None).unwrap();
         assert!(!guard.is_over(), "it is not guarded any more");
     }
 }

@@ -21,7 +21,7 @@ pub(crate) const RUN: &str = "run";
 pub(crate) const EXIT: &str = "exit";
 /// Written by the agent while software runs under a lease: a [`LeaseRecord`].
 pub(crate) const LEASE: &str = "lease";
-/// A pipe: whatever arrives in it tells the supervisor to look at [`LEASE`].
+/// A pipe over which the supervisor is told of deadlines, beside [`LEASE`].
 pub(crate) const LOOK: &str = "look";
 /// Written by the supervisor before it ends a run because its lease is over: an [`ExpiredRecord`].
 pub(crate) const EXPIRED: &str = "expired";

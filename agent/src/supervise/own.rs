@@ -27,8 +27,8 @@ pub(super) struct Keeping {
     kept: Custody,
     /// What is heard of the lease, while one is wanted.
     word: Option<watch::Receiver<Word>>,
-    /// What the guard was told last.
-    guard: Option<Micros>,
+    /// What the guard was told last, as far as this agent knows.
+    guard: Option<Option<Micros>>,
     /// The last run ended because its lease did.
     pub(super) is_expired: bool,
 }
@@ -54,7 +54,7 @@ impl Supervisor {
 
     /// A run was found that an earlier agent started under a lease: it still has it, until its guard ends it.
     pub(super) fn adopt_lease(&mut self, guarded: Option<Micros>) {
-        (self.keeping.guard, self.local.guarded) = (guarded, guarded);
+        (self.keeping.guard, self.local.guarded) = (Some(guarded), guarded);
         let custody = &mut self.local.custody;
         custody.lease = guarded.map(|until| Lease { generation: custody.last_lease, until });
     }
@@ -67,7 +67,11 @@ impl Supervisor {
             return;
         }
         self.local.custody = self.local.custody.ordered(order.epoch, &order.target);
-        let Target::Own(own) = order.target else { return };
+        let own = match order.target {
+            Target::Own(own) => own,
+            Target::Running => return self.guard(None),
+            _ => return,
+        };
         if self.wanted.target != order.target || self.wanted.epoch != order.epoch {
             self.shared.workloads.unseal(self.id);
         }
@@ -131,9 +135,9 @@ impl Supervisor {
 
     /// Tells the guard when to end whatever runs. When it does not hear, what runs ends when it was told before.
     pub(super) fn guard(&mut self, until: Option<Micros>) {
-        if self.keeping.guard != until {
+        if self.keeping.guard != Some(until) {
             match self.shared.world.driver.guard(self.id, until) {
-                Ok(()) => self.keeping.guard = until,
+                Ok(()) => self.keeping.guard = Some(until),
                 Err(error) => {
                     tracing::error!(id = %self.id, %error, "the guard of a lease cannot be told");
                     return;

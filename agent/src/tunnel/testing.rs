@@ -30,13 +30,16 @@ pub(crate) fn copy() -> AssignmentId {
     AssignmentId::from_random([7; 10])
 }
 
+/// Where a port is, or why it is not served and under which epoch.
+type Found = Result<SocketAddr, (TunnelRefusal, u64)>;
+
 /// Ports by name, as the agent would know them.
 #[derive(Default)]
-pub(crate) struct Ports(pub(crate) Mutex<BTreeMap<String, Result<SocketAddr, (TunnelRefusal, u64)>>>);
+pub(crate) struct Ports(pub(crate) Mutex<BTreeMap<String, Found>>);
 
 #[async_trait]
 impl Serve for Ports {
-    fn port(&self, _: AssignmentId, _: u64, port: &str) -> Result<SocketAddr, (TunnelRefusal, u64)> {
+    fn port(&self, _: AssignmentId, _: u64, port: &str) -> Found {
         lock(&self.0).get(port).copied().unwrap_or(Err((TunnelRefusal::NotHere, 0)))
     }
 

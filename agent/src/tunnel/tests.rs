@@ -239,7 +239,7 @@ async fn a_change_of_path_is_told() {
 /// Not a limit, a number to look at: other work runs on this computer.
 #[tokio::test]
 async fn bulk_goes_through() {
-    const SIZE: usize = 64 << 20;
+    const SIZE: usize = 16 << 20;
     let source = server(|mut stream| async move {
         let block = vec![3; 256 << 10];
         for _ in 0..SIZE / block.len() {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chandler_agent::tls::{SERVER_NAME, fingerprint, provider};
+use chandler_agent::tls::{SERVER_NAME, fingerprint, key_of, provider};
 use chandler_protocol::artifact::{self, BulkRequest, BulkResponse, CHUNK, Manifest};
 use chandler_protocol::command::CommandResult;
 use chandler_protocol::frame::{BULK_MAX, CONTROL_MAX, FrameDecoder, JOIN_MAX, encode};
@@ -42,6 +42,8 @@ pub(crate) struct Heard {
     pub(crate) ways: Vec<ObservedWays>,
     pub(crate) chunks_given: u32,
     pub(crate) wrong: Vec<String>,
+    /// The public key of the agent, as a grant pins it.
+    pub(crate) key: Option<[u8; 32]>,
     /// Every request for leases, with when it arrived.
     pub(crate) asked: Vec<(std::time::Instant, LeaseRequest)>,
 }
@@ -56,6 +58,8 @@ pub(crate) struct Mood {
     pub(crate) keep_usage: bool,
     /// The version of the messages that it speaks; the newest when absent.
     pub(crate) version: Option<u16>,
+    /// Which host the agent that joins is told to be.
+    pub(crate) host: u8,
     /// How long leases last; none are given while it is absent.
     pub(crate) lease: Option<Duration>,
     /// Requests for leases get no answer.
@@ -254,12 +258,18 @@ impl Desk {
             let mood = self.mood.lock().unwrap();
             (mood.refuse.clone(), mood.life)
         };
+        let host = match self.mood.lock().unwrap().host {
+            0 => 5,
+            other => other,
+        };
+        let certificate = self.authority.sign(&request.csr, life);
+        self.heard.lock().unwrap().key = key_of(&certificate);
         let answer = match refusal {
             Some(r) => JoinResponse::Refused { code: r.code, message: r.message },
             None => JoinResponse::Admitted {
-                host: HostId::from_random([5; 10]),
+                host: HostId::from_random([host; 10]),
                 site: "berlin-1".into(),
-                certificate: self.authority.sign(&request.csr, life),
+                certificate,
                 ca: self.authority.der.clone(),
                 controller_time: now(),
             },

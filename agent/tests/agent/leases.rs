@@ -102,6 +102,12 @@ async fn software_of_a_killed_agent_is_dead_when_its_lease_ends_and_why_is_remem
     let (_daemon, _) = Daemon::launch(dir.path(), None).ready().await;
     let seen = phase(&controller, 1, |o| o.message.starts_with("its lease ended")).await;
     assert_eq!((seen.phase, seen.starts, seen.failures), (Phase::Pending, 1, 0));
+    // It needs none any more: the one that is over does not end what is started now.
+    let free = Target::Own(Own { leased: false, from: None });
+    controller.desire(&desired(2, vec![order(1, 1, free, writer())]));
+    running(&controller, 1).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(running(&controller, 1).await.starts, 2, "it was ended by a lease of before");
 }
 
 #[tokio::test]

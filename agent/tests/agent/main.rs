@@ -5,6 +5,7 @@
 mod controller;
 mod daemon;
 mod failures;
+mod hand_overs;
 mod leases;
 mod life;
 mod seals;
