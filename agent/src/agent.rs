@@ -18,14 +18,20 @@ use crate::artifact::fetch::Fetcher;
 use crate::board::Board;
 use crate::command::Memory;
 use crate::disk;
+use crate::door::{self, Doors};
 use crate::identity::{HostKey, Identity};
+use crate::lease::Leases;
 use crate::link::bulk::Bulk;
+use crate::notice::Notices;
 use crate::reconcile::{self, Accepted};
 use crate::status::LinkState;
 use crate::sync::lock;
 use crate::telemetry::Buffer;
 use crate::time::TrustedTime;
+use crate::tunnel::{self, TunnelSettings, Tunnels};
 use crate::usage::Journal;
+use crate::ways::{Opening, WayKeeper};
+use crate::workloads::Workloads;
 use crate::world::World;
 
 mod keeping;
@@ -51,6 +57,8 @@ pub struct Config {
     pub host_name: String,
     /// Where `chandler-agent status` finds what it shows; none in simulations.
     pub status_file: Option<PathBuf>,
+    /// How tunnels to other agents are set up.
+    pub tunnel: TunnelSettings,
     /// Told about what a person who just started the agent waits for.
     pub notice: Arc<dyn Fn(Notice) + Send + Sync>,
 }
@@ -118,11 +126,18 @@ pub(crate) struct Shared {
     /// Told whenever there may be something to say to the controller.
     pub(crate) wake: Arc<Notify>,
     pub(crate) board: Board,
+    /// What serves here.
+    pub(crate) workloads: Arc<Workloads>,
+    pub(crate) leases: Leases,
+    pub(crate) notices: Notices,
     pub(crate) journal: Mutex<Journal>,
     pub(crate) telemetry: Mutex<Buffer>,
     pub(crate) commands: Mutex<Memory>,
     pub(crate) bulk: Arc<Bulk>,
     pub(crate) fetcher: Fetcher,
+    pub(crate) tunnels: Arc<Tunnels>,
+    pub(crate) doors: Doors,
+    pub(crate) ways: WayKeeper,
     /// The inventory as a frame ready to send, and its version.
     pub(crate) inventory: Mutex<(u64, Arc<Vec<u8>>)>,
     pub(crate) inventory_wanted: Notify,
@@ -295,6 +310,8 @@ struct Ending(Arc<Shared>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
+        self.0.doors.update(&[]);
+        self.0.tunnels.stop();
         lock(&self.0.supervisors).abort_all();
         lock(&self.0.orders).told.clear();
     }
@@ -318,8 +335,12 @@ pub async fn run(config: Config, world: World, shutdown: impl Future<Output = ()
         let mut orders = lock(&shared.orders);
         shared.publish(&mut orders, kept);
     }
+    shared.ways.load(&shared)?;
     let mut parts = JoinSet::new();
     parts.spawn(name("link", crate::link::control::keep_connected(shared.clone())));
+    let tunnels = shared.tunnels.clone();
+    parts.spawn(name("tunnels", async move { tunnels.run().await }));
+    parts.spawn(name("ways", crate::ways::keep(shared.clone())));
     parts.spawn(name("orders", keeping::orders(shared.clone())));
     parts.spawn(name("meter", keeping::meter(shared.clone())));
     parts.spawn(name("inventory", keeping::inventory(shared.clone())));
@@ -337,11 +358,17 @@ pub async fn run(config: Config, world: World, shutdown: impl Future<Output = ()
     drop(ending);
     parts.abort_all();
     shared.save_journal();
+    let _ = tokio::time::timeout(GOODBYE, goodbye(&shared)).await;
+    result
+}
+
+/// Everybody who is connected learns at once that the agent stops.
+async fn goodbye(shared: &Shared) {
     if let Some(endpoint) = shared.bulk.endpoint() {
         endpoint.close(0_u32.into(), b"the agent stops");
-        let _ = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
+        endpoint.wait_idle().await;
     }
-    result
+    shared.tunnels.wait_stopped().await;
 }
 
 async fn name(name: &'static str, part: impl Future<Output = ()>) -> &'static str {
@@ -376,9 +403,34 @@ async fn begin(config: Config, world: World) -> Result<Arc<Shared>, AgentError> 
     world.random.fill(&mut instance);
     let (wake, status_wanted) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let bulk = Arc::new(Bulk::default());
+    let (ways, workloads) = (WayKeeper::default(), Arc::new(Workloads::new(world.states.clone())));
+    let tunnels = Arc::new(Tunnels::new(tunnel::Parts {
+        host: identity.host,
+        key: &key,
+        time: &time,
+        sockets: world.sockets.clone(),
+        disk: world.disk.clone(),
+        is_local: identity.addresses.first().is_some_and(|a| a.ip().is_loopback()),
+        settings: config.tunnel,
+        serve: workloads.clone(),
+        changed: ways.changed(),
+    })?);
     Ok(Arc::new(Shared {
         fetcher: Fetcher::new(world.depot.clone(), bulk.clone()),
         bulk,
+        workloads,
+        leases: Leases::new(wake.clone()),
+        notices: Notices::new(world.driver.clone(), ways.changed()),
+        doors: Doors::new(door::Parts {
+            opener: Arc::new(Opening(tunnels.clone())),
+            fronts: world.listeners.clone(),
+            disk: world.disk.clone(),
+            clock: world.clock.clone(),
+            random: world.random.clone(),
+            told: ways.changed(),
+        }),
+        tunnels,
+        ways,
         board: Board::new(vec![wake.clone(), status_wanted.clone()]),
         wake,
         journal: Mutex::new(journal),

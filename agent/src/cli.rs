@@ -1,6 +1,7 @@
 //! The agent's command line.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -69,6 +70,9 @@ pub(crate) struct RunArgs {
     /// Disk given to the fleet, such as "10 GiB" [default: 90 % of what is free]
     #[arg(long, value_name = "SIZE")]
     offer_disk: Option<String>,
+    /// Where other agents reach this one, UDP [default: every network, or loopback when the controller is on this computer]
+    #[arg(long, value_name = "ADDR:PORT")]
+    tunnel: Option<SocketAddr>,
     /// A program to list beside the installed packages; may be repeated
     #[arg(long, value_name = "NAME=PATH")]
     program: Vec<String>,

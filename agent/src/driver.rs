@@ -82,6 +82,8 @@ pub struct Adopted {
     pub ports: Ports,
     /// When it was started, by the boot clock.
     pub at: Micros,
+    /// When it is killed unless its guard is told otherwise, by the boot clock.
+    pub guarded: Option<Micros>,
 }
 
 /// How one run ended.
@@ -97,6 +99,8 @@ pub struct Ended {
     pub at: Micros,
     /// Processor time it used in all, where known.
     pub cpu: Option<Micros>,
+    /// Its guard ended it: see [`Driver::guard`].
+    pub expired: bool,
 }
 
 /// What an instance uses.
@@ -128,8 +132,21 @@ pub trait Driver: Send + Sync {
     async fn wait(&self, assignment: AssignmentId) -> Ended;
     /// Sends a signal; nothing happens when it does not run.
     fn signal(&self, assignment: AssignmentId, signal: Signal);
+    /// From now on, and for starts to come: whatever runs is killed at that moment by the boot clock, with everything it
+    /// started, and even if this agent is frozen or dead by then. Said again with another moment, the newer one counts.
+    /// `None`: it is not.
+    ///
+    /// # Errors
+    /// The guard does not know: what was said before still counts.
+    fn guard(&self, assignment: AssignmentId, until: Option<Micros>) -> std::io::Result<()>;
     /// Asks it once whether it is well. The caller bounds the time.
     async fn check(&self, assignment: AssignmentId, probe: &Probe) -> bool;
+    /// Tells it once that it is moved in so many microseconds, and whether it says that this is a good moment. The caller
+    /// bounds the time.
+    async fn tell(&self, assignment: AssignmentId, probe: &Probe, within: Micros) -> bool {
+        let _ = within;
+        self.check(assignment, probe).await
+    }
     /// What it uses now.
     fn measure(&self, assignment: AssignmentId) -> Option<Measure>;
 }

@@ -97,6 +97,17 @@ impl HostKey {
         self.pair.serialize_der()
     }
 
+    /// A certificate that this key gives itself: it says nothing but the key. It never ends.
+    ///
+    /// # Errors
+    /// It could not be signed.
+    pub fn certificate(&self) -> Result<Vec<u8>, AgentError> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        let signed = params.self_signed(&self.pair);
+        signed.map(|c| c.der().to_vec()).map_err(|e| AgentError::Identity(format!("no certificate could be made: {e}")))
+    }
+
     /// A request for a certificate, PKCS#10 DER. Nothing in it matters but the public key.
     ///
     /// # Errors

@@ -4,6 +4,8 @@
 mod linux;
 
 #[cfg(target_os = "linux")]
+pub use linux::addresses::addresses;
+#[cfg(target_os = "linux")]
 pub use linux::boot::{boot_clock, boot_id};
 #[cfg(target_os = "linux")]
 pub use linux::cgroup::Limiter;
@@ -11,7 +13,8 @@ pub use linux::cgroup::Limiter;
 pub use linux::probe::{HostProbe, Offer};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::process::{
-    ProcId, ProcessHandle, descendants, kill_group, kill_marked, own_children, own_reaped_cpu, signal_group, tree_usage,
+    ProcId, ProcessHandle, descendants, kill, kill_group, kill_marked, kill_marked_now, own_children, own_reaped_cpu,
+    signal_group, tree_usage,
 };
 #[cfg(target_os = "linux")]
 pub(crate) use linux::storage::{free_space, sync_tree};

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chandler_protocol::state::{Assignment, DesiredState, Exit, Failure, Target};
+use chandler_protocol::state::{Assignment, DesiredState, Exit, Failure, Own, Receive, Target};
 use chandler_protocol::workload::{WorkloadKind, WorkloadSpec};
 use chandler_protocol::{AssignmentId, Micros};
 use serde::{Deserialize, Serialize};
+
+use crate::custody::{Custody, May};
 
 /// Most assignments of one agent.
 pub const ASSIGNMENTS_MAX: usize = 4_096;
@@ -98,6 +100,19 @@ pub struct Local {
     pub given_up: Option<Failure>,
     /// The next try is not before this, by the boot clock.
     pub retry_at: Option<Micros>,
+    /// What may be done with its state.
+    pub custody: Custody,
+    /// Whatever runs under a lease is dead by then, by the boot clock.
+    pub guarded: Option<Micros>,
+    /// A service that it uses has no address here yet.
+    pub lacks_front: bool,
+}
+
+impl Local {
+    /// What runs under a lease may go on, for now.
+    fn is_guarded(&self, now: Micros) -> bool {
+        self.guarded.is_some_and(|until| until > now)
+    }
 }
 
 /// What to do next.
@@ -113,8 +128,18 @@ pub enum Step {
     Start,
     /// It runs; look after it, and come back at that time if one is named.
     Watch(Option<Micros>),
+    /// Wait for a lease.
+    Ask,
+    /// Wait for the address of a service that it uses.
+    Front,
     /// Stop it.
     Stop,
+    /// Its lease is over: end it at once.
+    Kill,
+    /// It has ended: write its state out and measure it, in this attempt.
+    Seal(u64),
+    /// Receive its state.
+    Receive(Receive),
     /// Collect a task's results.
     Collect,
     /// Delete its files.
@@ -125,20 +150,45 @@ pub enum Step {
 pub fn plan(wanted: &Assignment, local: &Local, now: Micros) -> Step {
     let later = local.retry_at.filter(|at| *at > now);
     let or_wait = |step: Step| later.map_or(step, Step::Wait);
-    match (wanted.target, &local.running) {
-        (Target::Stopped | Target::Wiped | Target::Seal { .. } | Target::Receive(_), Some(_)) => Step::Stop,
-        (Target::Stopped | Target::Seal { .. } | Target::Receive(_), None) => Step::Rest,
-        (Target::Wiped, None) if local.wiped => Step::Rest,
-        (Target::Wiped, None) => or_wait(Step::Wipe),
-        (Target::Running | Target::Own(_), Some(running)) if is_same_launch(running, &wanted.spec) => Step::Watch(None),
+    let is_running = local.running.is_some();
+    match wanted.target {
+        Target::Stopped | Target::Wiped | Target::Seal { .. } | Target::Receive(_) if is_running => Step::Stop,
+        Target::Stopped => Step::Rest,
+        Target::Wiped if local.wiped => Step::Rest,
+        Target::Wiped => or_wait(Step::Wipe),
+        Target::Seal { attempt } if local.custody.sealed(attempt).is_some() => Step::Rest,
+        Target::Seal { attempt } => or_wait(Step::Seal(attempt)),
+        Target::Receive(order) if local.custody.received.is_some_and(|r| r.attempt == order.attempt) => Step::Rest,
+        // Its software first: once its state is here it has to start at once.
+        Target::Receive(order) => or_wait(if local.ready { Step::Receive(order) } else { Step::Fetch }),
+        Target::Running => run(wanted, local, None, now),
+        Target::Own(own) => run(wanted, local, Some(&own), now),
+    }
+}
+
+/// The next step for one that shall run; `own`: as the owner of its state.
+fn run(wanted: &Assignment, local: &Local, own: Option<&Own>, now: Micros) -> Step {
+    let later = local.retry_at.filter(|at| *at > now);
+    let or_wait = |step: Step| later.map_or(step, Step::Wait);
+    let is_leased = own.is_some_and(|o| o.leased);
+    let may = own.map_or(May::Run, |o| local.custody.may(o, now));
+    let is_lost = matches!(may, May::Never | May::NotReceived);
+    match &local.running {
+        Some(_) if is_lost => Step::Stop,
+        Some(_) if is_leased && !local.is_guarded(now) => Step::Kill,
+        Some(running) if is_same_launch(running, &wanted.spec) => Step::Watch(None),
         // Replaced only once the new files are here: until then the old one goes on.
-        (Target::Running | Target::Own(_), Some(_)) if local.ready => Step::Stop,
-        (Target::Running | Target::Own(_), Some(_)) => later.map_or(Step::Fetch, |at| Step::Watch(Some(at))),
-        (Target::Running | Target::Own(_), None) => match (wanted.spec.kind, local.ended) {
+        Some(_) if local.ready => Step::Stop,
+        Some(_) => later.map_or(Step::Fetch, |at| Step::Watch(Some(at))),
+        None => match (wanted.spec.kind, local.ended) {
             (WorkloadKind::Task, Some(_)) if local.collected => Step::Rest,
             (WorkloadKind::Task, Some(_)) => or_wait(Step::Collect),
-            _ if local.given_up.is_some() => Step::Rest,
-            _ => or_wait(if local.ready { Step::Start } else { Step::Fetch }),
+            _ if is_lost || local.given_up.is_some() => Step::Rest,
+            _ if !local.ready => or_wait(Step::Fetch),
+            _ if later.is_some() => or_wait(Step::Start),
+            _ if local.lacks_front => Step::Front,
+            _ if is_leased && !(may == May::Run && local.is_guarded(now)) => Step::Ask,
+            _ => Step::Start,
         },
     }
 }

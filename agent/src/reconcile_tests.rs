@@ -2,6 +2,7 @@
 
 use chandler_protocol::Bytes;
 use chandler_protocol::Digest;
+use chandler_protocol::state::Received;
 use chandler_protocol::workload::*;
 
 use super::*;
@@ -90,6 +91,90 @@ fn plans() {
     for (row, (target, spec, local, expect)) in table.into_iter().enumerate() {
         let wanted = Assignment { id: id(1), epoch: 1, target, spec: spec.clone() };
         assert_eq!(plan(&wanted, &local, now), expect, "row {row}: {target:?} {local:?}");
+    }
+}
+
+/// What is known of a state, step by step as it would come to be.
+fn custody(epoch: u64) -> Custody {
+    Custody::default().ordered(epoch, &Target::Own(Own { leased: true, from: None }))
+}
+
+#[test]
+fn plans_of_an_owner() {
+    let now = Micros::from_secs(100);
+    let (before, after) = (Micros::from_secs(99), Micros::from_secs(101));
+    let service = spec(WorkloadKind::Service);
+    let received = Received { attempt: 3, root: Digest([7; 32]) };
+    let leased = Own { leased: true, from: None };
+    let free = Own { leased: false, from: None };
+    let heir = Own { leased: true, from: Some(received) };
+    let none = Local { ready: true, custody: custody(1), ..Local::default() };
+    let held = |local: &Local, until: Micros| Local {
+        custody: local.custody.leased(1, 1, Micros::ZERO, until),
+        guarded: Some(until),
+        ..local.clone()
+    };
+    let runs = |local: &Local| Local { running: Some(service.clone()), ..local.clone() };
+    let with = |custody: Custody| Local { custody, ..none.clone() };
+    let later = Local { retry_at: Some(after), ..none.clone() };
+    let given_up = held(&none, after).custody.begun().given_up(2, Digest([9; 32]));
+    let table = [
+        ("without a lease it waits for one", leased, none.clone(), Step::Ask),
+        ("with one it starts", leased, held(&none, after), Step::Start),
+        ("one that is over is none", leased, held(&none, before), Step::Ask),
+        ("without needing one it starts", free, none.clone(), Step::Start),
+        ("its files come first", leased, Local { ready: false, ..none.clone() }, Step::Fetch),
+        ("its address comes first", leased, Local { lacks_front: true, ..held(&none, after) }, Step::Front),
+        ("it backs off without asking", leased, later.clone(), Step::Wait(after)),
+        ("it runs on under its lease", leased, runs(&held(&none, after)), Step::Watch(None)),
+        ("it is killed when that is over", leased, runs(&held(&none, before)), Step::Kill),
+        ("it is killed when it never had one", leased, runs(&none), Step::Kill),
+        ("it runs on until its first one", leased, Local { guarded: Some(after), ..runs(&none) }, Step::Watch(None)),
+        ("it runs on without needing one", free, runs(&none), Step::Watch(None)),
+        ("what was not received is not begun with", heir, held(&none, after), Step::Rest),
+        ("nor with another state", heir, with(custody(1).received(Received { attempt: 2, ..received })), Step::Rest),
+        ("what was received is, with a lease", heir, with(custody(1).received(received)), Step::Ask),
+        ("and started", heir, held(&with(custody(1).received(received)), after), Step::Start),
+        ("what was given up never runs again", leased, with(given_up), Step::Rest),
+        ("nor without a lease", free, with(given_up), Step::Rest),
+        ("not even what runs", leased, runs(&with(given_up)), Step::Stop),
+        ("but under a higher epoch", leased, with(given_up.ordered(2, &Target::Own(leased))), Step::Ask),
+    ];
+    for (what, own, local, expect) in table {
+        let wanted = Assignment { id: id(1), epoch: 1, target: Target::Own(own), spec: service.clone() };
+        assert_eq!(plan(&wanted, &local, now), expect, "{what}");
+    }
+}
+
+#[test]
+fn plans_of_a_hand_over() {
+    let now = Micros::from_secs(100);
+    let service = spec(WorkloadKind::Service);
+    let order =
+        Receive { attempt: 3, host: chandler_protocol::HostId::from_random([1; 10]), source: id(9), rate_max: None };
+    let (seal, receive) = (Target::Seal { attempt: 3 }, Target::Receive(order));
+    let none = Local { ready: true, custody: custody(1), ..Local::default() };
+    let runs = Local { running: Some(service.clone()), guarded: Some(now), ..none.clone() };
+    let with = |custody: Custody| Local { custody, ..none.clone() };
+    let sealed = |attempt| with(custody(1).given_up(attempt, Digest([1; 32])));
+    let received = |attempt| with(custody(1).received(Received { attempt, root: Digest([1; 32]) }));
+    let table = [
+        ("what runs is stopped before it is sealed", seal, runs.clone(), Step::Stop),
+        ("what does not run is sealed", seal, none.clone(), Step::Seal(3)),
+        ("row 37: once", seal, sealed(3), Step::Rest),
+        ("for each attempt", seal, sealed(2), Step::Seal(3)),
+        ("after a while, when it did not work", seal, Local { retry_at: Some(Micros(now.0 + 1)), ..none.clone() }, {
+            Step::Wait(Micros(now.0 + 1))
+        }),
+        ("what runs is stopped before a state comes in", receive, runs, Step::Stop),
+        ("its software first", receive, Local { ready: false, ..none.clone() }, Step::Fetch),
+        ("then its state", receive, none.clone(), Step::Receive(order)),
+        ("row 37: once", receive, received(3), Step::Rest),
+        ("for each attempt", receive, received(2), Step::Receive(order)),
+    ];
+    for (what, target, local, expect) in table {
+        let wanted = Assignment { id: id(1), epoch: 1, target, spec: service.clone() };
+        assert_eq!(plan(&wanted, &local, now), expect, "{what}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chandler_protocol::Micros;
 use chandler_protocol::command::{Action, Command, CommandResult, Outcome};
 use chandler_protocol::frame::{CONTROL_MAX, encode};
-use chandler_protocol::handshake::Refusal;
+use chandler_protocol::handshake::{Refusal, VERSION_MOVES};
 use chandler_protocol::message::{AgentMessage, ControllerMessage};
 use chandler_protocol::state::ObservedState;
 use tokio::sync::mpsc;
@@ -18,6 +18,7 @@ use crate::identity::is_for;
 use crate::link::control::Connected;
 use crate::observed;
 use crate::sync::lock;
+use crate::ways::WaysReport;
 
 /// Frames that wait for the network; what else is to be said is made when there is room, from the newest state.
 const QUEUE: usize = 4;
@@ -67,7 +68,8 @@ pub(crate) async fn hold(shared: &Arc<Shared>, connected: Connected) -> End {
     };
     let mut writer = std::pin::pin!(writer);
     let heartbeat = Micros(welcome.heartbeat.0.clamp(HEARTBEAT_MIN.0, HEARTBEAT_MAX.0));
-    let mut outbox = Outbox::new(shared.clone(), heartbeat);
+    let mut outbox = Outbox::new(shared.clone(), heartbeat, welcome.version);
+    let _asking = Asking::begin(shared, welcome.version);
     let mut hearing = Hearing::new(heartbeat, shared.world.clock.boot());
     let end = loop {
         let now = shared.world.clock.boot();
@@ -105,6 +107,25 @@ pub(crate) async fn hold(shared: &Arc<Shared>, connected: Connected) -> End {
     end
 }
 
+/// Leases are asked for as long as this lives.
+struct Asking<'a>(&'a Shared);
+
+impl<'a> Asking<'a> {
+    /// A controller that does not know of leases is not asked: what needs one ends when it does.
+    fn begin(shared: &'a Shared, version: u16) -> Self {
+        if version >= VERSION_MOVES {
+            shared.leases.connected(shared.world.clock.boot());
+        }
+        Self(shared)
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.leases.disconnected();
+    }
+}
+
 /// Whether anything still arrives, be it only acknowledgements.
 struct Hearing {
     datagrams: u64,
@@ -140,7 +161,8 @@ async fn handle(shared: &Arc<Shared>, outbox: &mut Outbox, message: ControllerMe
         ControllerMessage::Desired(desired) => shared.accept(desired),
         ControllerMessage::TelemetryAcknowledged(sequence) => lock(&shared.telemetry).acknowledge(sequence),
         ControllerMessage::UsageAcknowledged(sequence) => lock(&shared.journal).acknowledge(sequence),
-        ControllerMessage::Ways(_) | ControllerMessage::Lease(_) => {}
+        ControllerMessage::Ways(ways) => shared.ways.take(shared, ways),
+        ControllerMessage::Lease(grant) => shared.leases.answered(&grant, shared.world.clock.boot()),
         ControllerMessage::Command(command) => {
             let arrived = shared.world.clock.boot();
             let outcome = execute(shared, &command, arrived).await;
@@ -204,14 +226,17 @@ struct Outbox {
     usage: u64,
     usage_not_before: Micros,
     renew_at: Micros,
+    ways: WaysReport,
     spoke: Micros,
 }
 
 /// One thing to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Item {
+    Lease,
     Answer,
     Observed,
+    Ways,
     Usage,
     Inventory,
     Renew,
@@ -220,7 +245,7 @@ enum Item {
 }
 
 impl Outbox {
-    fn new(shared: Arc<Shared>, heartbeat: Micros) -> Self {
+    fn new(shared: Arc<Shared>, heartbeat: Micros, version: u16) -> Self {
         let now = shared.world.clock.boot();
         let renew_at = lock(&shared.identity).renew_at().map_or(RENEW_AGAIN, |at| at.since(shared.time.now()));
         let renew_at = renew_at.max(RENEW_SOONEST);
@@ -233,6 +258,7 @@ impl Outbox {
             usage_not_before: now,
             renew_at: Micros(now.0.saturating_add(renew_at.0)),
             spoke: now,
+            ways: WaysReport::new(version, heartbeat),
             shared,
         }
     }
@@ -244,10 +270,15 @@ impl Outbox {
             None => true,
             Some((version, from)) => version != shared.board.version() && now >= from,
         };
-        if !self.answers.is_empty() {
+        if shared.leases.next_due().is_some_and(|at| at <= now) {
+            // What waits for a lease, or is killed without one, comes first.
+            Some(Item::Lease)
+        } else if !self.answers.is_empty() {
             Some(Item::Answer)
         } else if observed_due() {
             Some(Item::Observed)
+        } else if self.ways.is_due(shared, now) {
+            Some(Item::Ways)
         } else if now >= self.usage_not_before && lock(&shared.journal).has_after(self.usage) {
             Some(Item::Usage)
         } else if lock(&shared.inventory).0 != self.inventory {
@@ -267,7 +298,10 @@ impl Outbox {
 
     /// When something may be due by the passing of time alone.
     fn next_due(&self, now: Micros) -> Micros {
-        let mut at = self.renew_at.0.min(self.spoke.0 + self.heartbeat.0);
+        let mut at = self.renew_at.0.min(self.spoke.0 + self.heartbeat.0).min(self.ways.next_due(&self.shared).0);
+        if let Some(lease) = self.shared.leases.next_due() {
+            at = at.min(lease.0);
+        }
         if let Some((version, from)) = self.observed
             && version != self.shared.board.version()
         {
@@ -302,6 +336,7 @@ impl Outbox {
 
     fn message(&mut self, item: Item, now: Micros) -> Option<AgentMessage> {
         match item {
+            Item::Lease => self.shared.leases.request(now).map(AgentMessage::Lease),
             Item::Answer => self.answers.pop_front().map(AgentMessage::CommandResult),
             Item::Observed => {
                 let (version, assignments) = self.shared.board.snapshot();
@@ -311,6 +346,7 @@ impl Outbox {
                 let state = ObservedState { generation: self.shared.generation(), assignments };
                 Some(AgentMessage::Observed(observed::fit(state)))
             }
+            Item::Ways => self.ways.take(&self.shared, now).map(AgentMessage::Ways),
             Item::Usage => {
                 let taken = lock(&self.shared.journal).take_after(self.usage, now, self.shared.world.disk.as_ref());
                 match taken {

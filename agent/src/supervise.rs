@@ -19,6 +19,8 @@ use crate::reconcile::{self, Local, Step};
 use crate::sync::lock;
 
 mod act;
+mod hand_over;
+mod own;
 mod watch_run;
 
 /// Under which name records are kept.
@@ -79,6 +81,14 @@ struct Supervisor {
     local: Local,
     /// The run that goes on, if any.
     run: Option<Run>,
+    /// It was asked to end: nobody is to connect any more.
+    is_ending: bool,
+    /// A run that ended and is not accounted for yet.
+    unaccounted: Option<Ended>,
+    /// The epoch that the last run was accounted under.
+    ended_epoch: u64,
+    /// What concerns its state.
+    keeping: own::Keeping,
     /// Tries of the present step that failed in a row.
     tries: u32,
     /// The last try failed only because no controller is connected.
@@ -88,6 +98,8 @@ struct Supervisor {
 /// A run that goes on.
 struct Run {
     epoch: u64,
+    /// The epoch it was started under.
+    since: u64,
     started: Micros,
     tracker: Tracker,
     /// What a person should know about it.
@@ -110,7 +122,22 @@ impl Supervisor {
         let wanted = orders.borrow_and_update().clone();
         let local =
             Local { ended: record.ended, collected: record.outputs.is_some(), wiped: record.wiped, ..Local::default() };
-        let mut supervisor = Self { shared, id, orders, wanted, record, local, run: None, tries: 0, is_offline: false };
+        let mut supervisor = Self {
+            shared,
+            id,
+            orders,
+            wanted,
+            record,
+            local,
+            run: None,
+            is_ending: false,
+            unaccounted: None,
+            ended_epoch: 0,
+            keeping: own::Keeping::default(),
+            tries: 0,
+            is_offline: false,
+        };
+        supervisor.load_custody();
         supervisor.adopt().await;
         supervisor
     }
@@ -120,7 +147,8 @@ impl Supervisor {
         match self.shared.world.driver.adopt(self.id).await {
             Found::Running(found) => {
                 let before = lock(&self.shared.journal).begin(self.id, found.launch.epoch, found.at);
-                let spec = found.launch.spec;
+                let (since, spec) = (found.launch.epoch, found.launch.spec);
+                self.adopt_lease(found.guarded);
                 let check = spec.health.clone();
                 self.use_artifact(Some(&spec));
                 if self.record.started != found.at {
@@ -134,7 +162,8 @@ impl Supervisor {
                 self.record.ports = found.ports;
                 (self.local.ended, self.local.collected) = (None, false);
                 let tracker = Tracker::new(check, found.at, before, now);
-                self.run = Some(Run { epoch: self.record.epoch, started: found.at, tracker, note: String::new() });
+                self.run =
+                    Some(Run { epoch: self.record.epoch, since, started: found.at, tracker, note: String::new() });
                 self.local.running = Some(spec);
                 self.shared.board.update(self.id, |o| o.health = before);
             }
@@ -147,6 +176,7 @@ impl Supervisor {
 
     /// It ended while no agent looked.
     fn take_up_end(&mut self, ended: &Ended) {
+        self.keeping.is_expired = ended.expired;
         lock(&self.shared.journal).close(self.id, ended.epoch, ended.started, ended.at, ended.cpu);
         self.shared.save_journal();
         let is_present = ended.epoch == self.wanted.epoch
@@ -164,7 +194,9 @@ impl Supervisor {
     /// Does the next thing. `None` when there will be none.
     async fn step(&mut self) -> Option<()> {
         self.take_order();
+        self.take_lease();
         self.local.ready = self.missing().is_empty();
+        self.local.lacks_front = self.shared.world.fronts.missing(&self.wanted.spec).is_some();
         let step = reconcile::plan(&self.wanted, &self.local, self.now());
         tracing::debug!(id = %self.id, ?step, "next");
         let done = match step {
@@ -173,7 +205,12 @@ impl Supervisor {
             Step::Fetch => self.fetch().await,
             Step::Start => self.start().await,
             Step::Watch(until) => self.watch(until).await,
+            Step::Ask => self.ask().await,
+            Step::Front => self.await_front().await,
             Step::Stop => self.stop().await,
+            Step::Kill => self.kill().await,
+            Step::Seal(attempt) => self.seal(attempt).await,
+            Step::Receive(order) => self.receive(order).await,
             Step::Collect => self.collect().await,
             Step::Wipe => self.wipe().await,
         };
@@ -188,7 +225,8 @@ impl Supervisor {
     fn take_order(&mut self) {
         let order = self.orders.borrow_and_update().clone();
         let is_new_epoch = order.epoch != self.record.epoch;
-        let is_wanted_again = order.target == Target::Running && self.wanted.target != Target::Running;
+        let runs = |target| matches!(target, Target::Running | Target::Own(_));
+        let is_wanted_again = runs(order.target) && !runs(self.wanted.target);
         if is_new_epoch || is_wanted_again {
             (self.local.given_up, self.local.retry_at) = (None, None);
             (self.tries, self.record.failures, self.is_offline) = (0, 0, false);
@@ -196,6 +234,7 @@ impl Supervisor {
         if order.target != self.wanted.target {
             self.local.retry_at = None;
         }
+        self.take_custody(&order);
         if is_new_epoch {
             (self.record.epoch, self.record.ended, self.record.outputs) = (order.epoch, None, None);
             (self.local.ended, self.local.collected) = (None, false);
@@ -265,6 +304,8 @@ impl Supervisor {
 
     /// Changes what is reported.
     fn show(&self, change: impl FnOnce(&mut ObservedAssignment)) {
+        // Who may connect changes before anybody hears why.
+        self.stand();
         let (record, epoch) = (&self.record, self.wanted.epoch);
         self.shared.board.update(self.id, |o| {
             o.epoch = epoch;
@@ -310,6 +351,7 @@ impl Supervisor {
         if let Err(error) = self.shared.world.disk.remove(&key) {
             tracing::warn!(id = %self.id, %error, "the record of a wiped assignment stays");
         }
+        self.leave_custody();
         self.shared.board.remove(self.id);
     }
 

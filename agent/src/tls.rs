@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use chandler_protocol::{artifact, handshake, join};
+use chandler_protocol::{artifact, handshake, join, tunnel};
 use quinn::crypto::rustls::QuicClientConfig;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -26,13 +26,15 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// How the agent dials: once for the control connection, once for bulk.
+/// How the agent dials: once for the control connection, once for bulk, once for the relay.
 #[derive(Debug, Clone)]
 pub struct Dialling {
     /// For [`handshake::ALPN`].
     pub control: quinn::ClientConfig,
     /// For [`artifact::ALPN`].
     pub bulk: quinn::ClientConfig,
+    /// For [`tunnel::RELAY_ALPN`].
+    pub relay: quinn::ClientConfig,
 }
 
 impl Dialling {
@@ -45,8 +47,10 @@ impl Dialling {
         tls.alpn_protocols = vec![handshake::ALPN.to_vec()];
         let control = quic(tls.clone(), transport::control())?;
         tls.alpn_protocols = vec![artifact::ALPN.to_vec()];
-        let bulk = quic(tls, transport::bulk())?;
-        Ok(Self { control, bulk })
+        let bulk = quic(tls.clone(), transport::bulk())?;
+        tls.alpn_protocols = vec![tunnel::RELAY_ALPN.to_vec()];
+        let relay = quic(tls, transport::relay())?;
+        Ok(Self { control, bulk, relay })
     }
 }
 
@@ -80,7 +84,7 @@ fn roots(ca: &[u8]) -> Result<RootCertStore, rustls::Error> {
     Ok(roots)
 }
 
-fn unusable(error: impl std::fmt::Display) -> AgentError {
+pub(crate) fn unusable(error: impl std::fmt::Display) -> AgentError {
     AgentError::Identity(format!("the key or certificate of this computer cannot be used: {error}"))
 }
 
@@ -167,6 +171,13 @@ impl ServerCertVerifier for FingerprintVerifier {
 /// SHA-256 of a certificate: how a join string names its CA.
 pub fn fingerprint(certificate: &[u8]) -> Option<[u8; 32]> {
     sha256(&provider(), certificate)
+}
+
+/// SHA-256 of a certificate's public key (SubjectPublicKeyInfo, DER): how a grant pins a host. `None` when it is no
+/// certificate.
+pub fn key_of(certificate: &[u8]) -> Option<[u8; 32]> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    sha256(&provider(), parsed.public_key().raw)
 }
 
 /// SHA-256 by the provider's own implementation, as TLS 1.3's first cipher suite brings it along.

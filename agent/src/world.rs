@@ -1,6 +1,6 @@
 //! Everything the agent takes from outside, as one value: real in production, simulated in tests.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::{fmt, io};
@@ -14,6 +14,8 @@ use chandler_protocol::{Micros, Timestamp};
 use crate::artifact::Depot;
 use crate::disk::Disk;
 use crate::driver::{Driver, Workspace};
+use crate::fronts::Fronts;
+use crate::states::{FileStates, States};
 
 /// The world as the agent sees it.
 #[derive(Clone)]
@@ -24,6 +26,8 @@ pub struct World {
     pub random: Arc<dyn Random>,
     /// The network, as far as QUIC needs it.
     pub sockets: Arc<dyn Sockets>,
+    /// Where front doors listen.
+    pub listeners: Arc<dyn crate::door::Fronts>,
     /// Small records that survive.
     pub disk: Arc<dyn Disk>,
     /// Fetched files.
@@ -32,6 +36,10 @@ pub struct World {
     pub driver: Arc<dyn Driver>,
     /// What software leaves behind: logs and results.
     pub workspace: Arc<dyn Workspace>,
+    /// The states of software, to be given and received.
+    pub states: Arc<dyn States>,
+    /// Where the services that software uses are found on this computer.
+    pub fronts: Fronts,
     /// What this computer is and how it does.
     pub probe: Arc<dyn Probe>,
 }
@@ -54,6 +62,27 @@ pub trait Sockets: Send + Sync {
     fn adjust(&self, config: &mut quinn::ClientConfig) {
         let _ = config;
     }
+
+    /// An endpoint on `bind` that both accepts and dials tunnels. `key` outlives restarts, so that peers notice one within
+    /// a round trip.
+    ///
+    /// # Errors
+    /// The address cannot be used.
+    fn tunnel(&self, bind: SocketAddr, server: quinn::ServerConfig, key: &[u8; 32]) -> io::Result<quinn::Endpoint>;
+
+    /// The same over a socket that was made elsewhere.
+    ///
+    /// # Errors
+    /// The socket cannot be used.
+    fn over(
+        &self,
+        socket: Arc<dyn quinn::AsyncUdpSocket>,
+        server: quinn::ServerConfig,
+        key: &[u8; 32],
+    ) -> io::Result<quinn::Endpoint>;
+
+    /// Addresses of this computer that others may reach it at, best first.
+    fn addresses(&self) -> Vec<IpAddr>;
 }
 
 /// Looks at the computer.
@@ -102,6 +131,80 @@ impl Sockets for RealSockets {
             if remote.is_ipv4() { [0, 0, 0, 0].into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() };
         quinn::Endpoint::client((any, 0).into())
     }
+
+    fn tunnel(&self, bind: SocketAddr, server: quinn::ServerConfig, key: &[u8; 32]) -> io::Result<quinn::Endpoint> {
+        let socket = std::net::UdpSocket::bind(bind)?;
+        // As much as the system allows: a burst of bulk shall not be lost at once.
+        let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER);
+        let _ = rustix::net::sockopt::set_socket_send_buffer_size(&socket, SOCKET_BUFFER);
+        quinn::Endpoint::new(endpoint_config(key), Some(server), socket, Arc::new(quinn::TokioRuntime))
+    }
+
+    fn over(
+        &self,
+        socket: Arc<dyn quinn::AsyncUdpSocket>,
+        server: quinn::ServerConfig,
+        key: &[u8; 32],
+    ) -> io::Result<quinn::Endpoint> {
+        let runtime = Arc::new(quinn::TokioRuntime);
+        quinn::Endpoint::new_with_abstract_socket(endpoint_config(key), Some(server), socket, runtime)
+    }
+
+    fn addresses(&self) -> Vec<IpAddr> {
+        crate::platform::addresses()
+    }
+}
+
+fn endpoint_config(key: &[u8; 32]) -> quinn::EndpointConfig {
+    let mut config = quinn::EndpointConfig::new(Arc::new(ResetKey(*key)));
+    config.cid_generator(|| Box::new(RandomIds));
+    config
+}
+
+/// Signs stateless resets with keyed BLAKE3.
+struct ResetKey([u8; 32]);
+
+impl quinn::crypto::HmacKey for ResetKey {
+    fn sign(&self, data: &[u8], signature: &mut [u8]) {
+        blake3::Hasher::new_keyed(&self.0).update(data).finalize_xof().fill(signature);
+    }
+
+    fn signature_len(&self) -> usize {
+        blake3::OUT_LEN
+    }
+
+    fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), quinn::crypto::CryptoError> {
+        // Compared in constant time.
+        let given = <[u8; blake3::OUT_LEN]>::try_from(signature).map_err(|_| quinn::crypto::CryptoError)?;
+        let right = blake3::keyed_hash(&self.0, data) == blake3::Hash::from_bytes(given);
+        if right { Ok(()) } else { Err(quinn::crypto::CryptoError) }
+    }
+}
+
+/// Length of a connection id.
+const ID_LENGTH: usize = 8;
+/// Bytes that a socket for tunnels may hold, where the system allows it.
+const SOCKET_BUFFER: usize = 4 << 20;
+
+/// Connection ids without a mark of who made them: quinn's own bear one that changes with each start, and a packet with
+/// an older mark is not answered with a reset.
+#[derive(Debug)]
+struct RandomIds;
+
+impl quinn::ConnectionIdGenerator for RandomIds {
+    fn generate_cid(&mut self) -> quinn::ConnectionId {
+        let mut bytes = [0; ID_LENGTH];
+        RealRandom.fill(&mut bytes);
+        quinn::ConnectionId::new(&bytes)
+    }
+
+    fn cid_len(&self) -> usize {
+        ID_LENGTH
+    }
+
+    fn cid_lifetime(&self) -> Option<std::time::Duration> {
+        None
+    }
 }
 
 /// What the real world is made from.
@@ -137,18 +240,21 @@ impl World {
             parts.programs,
             limits.clone(),
         );
-        let process = Arc::new(
-            crate::driver::process::ProcessDriver::new(layout, parts.shim, limits, clock.clone())
-                .map_err(|e| data_dir(parts.data_dir, &e))?,
-        );
+        let fronts = Fronts::default();
+        let states = Arc::new(FileStates::new(layout.clone(), Arc::new(RealRandom)));
+        let process = crate::driver::process::ProcessDriver::new(layout, parts.shim, limits, clock.clone());
+        let process = Arc::new(process.map_err(|e| data_dir(parts.data_dir, &e))?.with_fronts(fronts.clone()));
         Ok(Self {
             clock,
             random: Arc::new(RealRandom),
             sockets: Arc::new(RealSockets),
+            listeners: Arc::new(crate::door::RealFronts),
             disk,
             depot,
             driver: process.clone(),
             workspace: process,
+            states,
+            fronts,
             probe: Arc::new(probe),
         })
     }

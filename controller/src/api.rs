@@ -7,11 +7,14 @@ mod access;
 mod artifact;
 mod bill;
 mod body;
+mod criteria;
+mod drain;
 mod error;
 mod event;
 mod history;
 mod host;
 mod idempotency;
+mod movement;
 mod offering;
 mod openapi;
 mod order;
@@ -165,6 +168,9 @@ fn ground_routes() -> Router<Arc<Shared>> {
         .route("/api/v1/parties/{reference}", get(party::show))
         .route("/api/v1/sites", get(site::list).post(site::create))
         .route("/api/v1/sites/{reference}", get(site::show).patch(site::update))
+        .route("/api/v1/sites/{reference}/drain", get(drain::of_site).post(drain::site))
+        .route("/api/v1/sites/{reference}/undrain", post(drain::site_end))
+        .route("/api/v1/criteria", get(criteria::show).put(criteria::apply))
         .route("/api/v1/joinTokens", post(token::join_create))
         .route("/api/v1/tokens", post(token::create))
         .route("/api/v1/tokens/{id}", axum::routing::delete(token::delete))
@@ -172,6 +178,8 @@ fn ground_routes() -> Router<Arc<Shared>> {
         .route("/api/v1/hosts/{reference}", get(host::show))
         .route("/api/v1/hosts/{reference}/revoke", post(host::revoke))
         .route("/api/v1/hosts/{reference}/history", put(history::import))
+        .route("/api/v1/hosts/{reference}/drain", get(drain::of_host).post(drain::host))
+        .route("/api/v1/hosts/{reference}/undrain", post(drain::host_end))
         .route("/api/v1/artifacts", get(artifact::list).post(artifact::publish))
         .route("/api/v1/artifacts/{name}/{version}", get(artifact::show))
         .route("/api/v1/blobs/{digest}", get(artifact::blob).put(artifact::blob_put))
@@ -191,6 +199,9 @@ fn order_routes() -> Router<Arc<Shared>> {
         .route("/api/v1/services/{reference}/explain", get(service::explain::show))
         .route("/api/v1/services/{reference}/logs", get(service::logs::show))
         .route("/api/v1/services/{reference}/outputs/{*path}", get(service::output::download))
+        .route("/api/v1/services/{reference}/move", post(movement::order))
+        .route("/api/v1/moves", get(movement::list))
+        .route("/api/v1/moves/{id}", get(movement::show))
         .route("/api/v1/slas", get(sla::list))
         .route("/api/v1/slas/{reference}", get(sla::show).patch(sla::amend))
         .route("/api/v1/slas/{reference}/history", get(sla::history))

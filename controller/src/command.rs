@@ -69,6 +69,12 @@ struct Serve {
     /// How long an agent's certificate is good for [default: 24 h]
     #[arg(long, value_name = "TIME", value_parser = span)]
     certificate_life: Option<Span>,
+    /// How often it is considered whether services are better off elsewhere [default: 5 s]
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    relocation_period: Option<Span>,
+    /// Divide every span of time in that decision by this, for demonstrations and tests [default: 1]
+    #[arg(long, value_name = "N")]
+    relocation_haste: Option<u32>,
 }
 
 fn span(text: &str) -> Result<Span, String> {
@@ -119,6 +125,8 @@ fn settings(flags: Serve) -> Result<Config, ConfigError> {
     set(&mut config.heartbeat, flags.heartbeat);
     set(&mut config.telemetry_interval, flags.telemetry_interval);
     set(&mut config.certificate_life, flags.certificate_life);
+    set(&mut config.relocation.period, flags.relocation_period);
+    set(&mut config.relocation.haste, flags.relocation_haste);
     if !flags.advertise.is_empty() {
         config.advertise = flags.advertise;
     }

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use chandler_api::value::Span;
 use chandler_engine::assurance::Patience;
+use chandler_engine::relocation::trigger::Rules;
 use chandler_protocol::Micros;
 use serde::Deserialize;
 
 use crate::link::LinkConfig;
+use crate::tasks::Consideration;
 
 /// Every setting, with its default.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -34,6 +36,25 @@ pub struct Config {
     pub telemetry_interval: Span,
     /// How long an agent's certificate is good for; it is renewed at half that.
     pub certificate_life: Span,
+    /// When services are better off elsewhere.
+    pub relocation: Relocation,
+}
+
+/// When services are better off elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Relocation {
+    /// How often that is considered.
+    pub period: Span,
+    /// Every span of time in that decision (how long something must be so, pauses after a move) is divided by this, for
+    /// demonstrations and tests: with 900, what takes a quarter of an hour takes a second.
+    pub haste: u32,
+}
+
+impl Default for Relocation {
+    fn default() -> Self {
+        Self { period: Span(Micros::from_secs(5)), haste: 1 }
+    }
 }
 
 impl Default for Config {
@@ -49,6 +70,7 @@ impl Default for Config {
             heartbeat: Span(Micros::from_secs(4)),
             telemetry_interval: Span(Micros::from_secs(10)),
             certificate_life: Span(Micros::from_secs(24 * 3_600)),
+            relocation: Relocation::default(),
         }
     }
 }
@@ -82,6 +104,12 @@ impl Config {
         if self.grace.0.0 < self.heartbeat.0.0.saturating_mul(3) {
             return bad("grace: at least three times the heartbeat, or one lost packet would lose a host");
         }
+        if !(50_000..=3_600_000_000).contains(&self.relocation.period.0.0) {
+            return bad("relocation.period: 50 ms to 1 h");
+        }
+        if !(1..=100_000).contains(&self.relocation.haste) {
+            return bad("relocation.haste: 1 to 100000");
+        }
         if self.certificate_life.0.0 < 2_000_000 {
             return bad("certificateLife: at least 2 s");
         }
@@ -94,6 +122,12 @@ impl Config {
     /// When silence means something.
     pub fn patience(&self) -> Patience {
         Patience { grace: self.grace.0, ..Patience::default() }
+    }
+
+    /// When services are better off elsewhere.
+    pub fn consideration(&self) -> Consideration {
+        let Relocation { period, haste } = self.relocation;
+        Consideration { period: period.0.to_std(), rules: Rules::quick(i64::from(haste)) }
     }
 
     /// What agents are told to keep to.
@@ -122,6 +156,9 @@ mod tests {
         check("", "ok");
         check("grace = \"3 s\"\nheartbeat = \"500 ms\"", "ok");
         check("grace = \"3 s\"", "grace: at least three times");
+        check("[relocation]\nperiod = \"500 ms\"\nhaste = 900", "ok");
+        check("[relocation]\nhaste = 0", "relocation.haste: 1");
+        check("[relocation]\nperiod = \"1 ms\"", "relocation.period: 50 ms");
         check("graze = \"3 s\"", "unknown field `graze`");
         check("http = \"here\"", "line 1");
         check("currency = \"euro\"", "ISO 4217");

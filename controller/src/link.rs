@@ -6,8 +6,10 @@ pub mod identity;
 mod intake;
 mod join;
 mod listener;
+mod relay;
 mod session;
 mod sessions;
+mod speaker;
 mod tls;
 
 pub use listener::{Link, LinkConfig, Shared};

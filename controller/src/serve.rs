@@ -11,7 +11,7 @@ use chandler_engine::event::Noun;
 use chandler_engine::identity::{Role, Token};
 use chandler_engine::party::{Party, PartyRole};
 use chandler_protocol::world::{Random, id_bytes};
-use chandler_protocol::{PartyId, TokenId};
+use chandler_protocol::{Micros, PartyId, TokenId};
 
 use crate::api::{self, ApiState};
 use crate::config::{Config, ConfigError};
@@ -112,7 +112,7 @@ impl Core {
         })?;
         let listening = link.local_addr().map_err(|source| listen_error(config.quic, source))?;
         authority.set_addresses(if config.advertise.is_empty() { vec![listening] } else { config.advertise.clone() });
-        first_records(&writer).await?;
+        first_records(&writer, config.grace.0).await?;
         Ok(Self { api: ApiState { writer, blobs, sessions, authority }, link, config })
     }
 
@@ -151,18 +151,20 @@ impl Core {
 
     /// Serves agents and runs the tasks until `shutdown` is done.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let patience = self.config.patience();
+        let (patience, consideration) = (self.config.patience(), self.config.consideration());
         tokio::select! {
             biased;
             () = self.link.run(shutdown) => {}
-            () = tasks::run(self.api.writer.clone(), patience) => {}
+            () = tasks::run(self.api.writer.clone(), patience, consideration) => {}
         }
     }
 }
 
-/// What every controller has from its first start: the provider itself, and the standard offering.
-async fn first_records(writer: &Writer) -> Result<(), ServeError> {
-    let made = writer.transact("controller", |draft| {
+/// What every controller has from its first start: the provider itself, and the standard offering. And, before the first
+/// lease is given, for how long leases are.
+async fn first_records(writer: &Writer, grace: Micros) -> Result<(), ServeError> {
+    let made = writer.transact("controller", move |draft| {
+        draft.model.grace = grace;
         if draft.model.party_named("provider").is_none() {
             let id = PartyId::from_random(draft.id());
             draft.event((Noun::Party, id.to_string(), "provider"), "", "validated", "first start");

@@ -16,6 +16,7 @@ pub mod message;
 pub mod state;
 pub mod telemetry;
 pub mod text;
+pub mod transfer;
 pub mod tunnel;
 pub mod unit;
 pub mod usage;
@@ -24,6 +25,7 @@ pub mod workload;
 pub mod world;
 
 pub use id::{
-    AgreementId, AssignmentId, BillId, DecisionId, HostId, MoveId, OrderId, PartyId, QuoteId, ServiceId, SiteId, TokenId,
+    AgreementId, AssignmentId, BillId, DecisionId, HostId, MoveId, OrderId, PartyId, QuoteId, ServiceId, SiteId,
+    TokenId,
 };
 pub use unit::{Bytes, Digest, MicroMoney, Micros, MilliCpu, Ppm, Timestamp};

@@ -14,6 +14,8 @@ use chandler_protocol::join::{JoinRequest, JoinResponse, JoinString};
 use chandler_protocol::message::{AgentMessage, ControllerMessage};
 use chandler_protocol::state::{Exit, Failure, Phase, Target};
 use chandler_protocol::telemetry::Readings;
+use chandler_protocol::tunnel::{TunnelAnswer, TunnelRefusal, TunnelRequest};
+use chandler_protocol::way::{Path, Permit};
 use chandler_protocol::workload::{DriverKind, PortMode, Probe, Software, StopSignal, WorkloadKind};
 use data_encoding::HEXLOWER;
 use serde::Serialize;
@@ -83,6 +85,7 @@ fn every_variant_keeps_its_bytes() {
     messages(&mut golden);
     parts(&mut golden);
     transfers(&mut golden);
+    tunnels(&mut golden);
     golden.finish();
 }
 
@@ -96,6 +99,8 @@ fn messages(golden: &mut Golden) {
         CommandResult => AgentMessage::CommandResult(sample::command_result(Outcome::Done)),
         Renew => AgentMessage::Renew(vec![0x30, 0x82, 0x01]),
         Alive => AgentMessage::Alive,
+        Ways => AgentMessage::Ways(sample::observed_ways()),
+        Lease => AgentMessage::Lease(sample::lease_request()),
     });
     every_variant!(golden, ControllerMessage {
         Welcome => ControllerMessage::Welcome(sample::welcome()),
@@ -105,6 +110,8 @@ fn messages(golden: &mut Golden) {
         UsageAcknowledged => ControllerMessage::UsageAcknowledged(u64::MAX),
         Command => ControllerMessage::Command(sample::command(Action::Inventory)),
         Renewed => ControllerMessage::Renewed(vec![0x30, 0x82, 0x02]),
+        Ways => ControllerMessage::Ways(sample::ways()),
+        Lease => ControllerMessage::Lease(sample::lease_grant()),
     });
     every_variant!(golden, JoinResponse {
         Admitted => sample::admitted(),
@@ -133,6 +140,9 @@ fn parts(golden: &mut Golden) {
         Running => Target::Running,
         Stopped => Target::Stopped,
         Wiped => Target::Wiped,
+        Own => Target::Own(sample::own()),
+        Receive => Target::Receive(sample::receive()),
+        Seal => Target::Seal { attempt: 3 },
     });
     every_variant!(golden, Phase {
         Pending => Phase::Pending,
@@ -146,6 +156,9 @@ fn parts(golden: &mut Golden) {
         Completed => Phase::Completed(Exit::Code(0)),
         Failed => Phase::Failed(Failure::Start),
         Wiped => Phase::Wiped,
+        Receiving => Phase::Receiving(sample::progress()),
+        Verified => Phase::Verified(sample::received()),
+        Sealed => Phase::Sealed(sample::sealed()),
     });
     every_variant!(golden, Exit {
         Code => Exit::Code(-1),
@@ -159,6 +172,7 @@ fn parts(golden: &mut Golden) {
         Start => Failure::Start,
         Crashing => Failure::Crashing,
         Unsupported => Failure::Unsupported,
+        State => Failure::State,
     });
     every_variant!(golden, WorkloadKind {
         Service => WorkloadKind::Service,
@@ -200,6 +214,34 @@ fn transfers(golden: &mut Golden) {
         Chunk => BulkResponse::Chunk { digest: sample::digest(2), length: 262_144, zstd: vec![0x28, 0xb5, 0x2f, 0xfd] },
         Stored => BulkResponse::Stored,
         Refused => BulkResponse::Refused { code: "E0401".to_owned(), message: "not yours".to_owned() },
+    });
+}
+
+fn tunnels(golden: &mut Golden) {
+    every_variant!(golden, TunnelRequest {
+        Port => sample::tunnel_port(),
+        State => sample::tunnel_state(),
+        Ping => TunnelRequest::Ping,
+    });
+    every_variant!(golden, TunnelAnswer {
+        Open => TunnelAnswer::Open,
+        Refused => TunnelAnswer::Refused { why: TunnelRefusal::Sealed, epoch: 7 },
+    });
+    every_variant!(golden, TunnelRefusal {
+        NotHere => TunnelRefusal::NotHere,
+        Sealed => TunnelRefusal::Sealed,
+        NotGranted => TunnelRefusal::NotGranted,
+        Unreachable => TunnelRefusal::Unreachable,
+        Busy => TunnelRefusal::Busy,
+    });
+    every_variant!(golden, Permit {
+        Port => sample::permit_port(),
+        State => sample::permit_state(),
+    });
+    every_variant!(golden, Path {
+        Direct => Path::Direct,
+        Relayed => Path::Relayed,
+        None => Path::None,
     });
 }
 

@@ -7,6 +7,7 @@ use chandler_protocol::artifact::{BulkRequest, BulkResponse};
 use chandler_protocol::frame::{BULK_MAX, CONTROL_MAX, FrameDecoder, FrameError, JOIN_MAX, encode};
 use chandler_protocol::join::{JoinRequest, JoinResponse, JoinString};
 use chandler_protocol::message::{AgentMessage, ControllerMessage};
+use chandler_protocol::tunnel::{self, TunnelAnswer, TunnelRequest};
 use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -58,6 +59,8 @@ fn read_all(bytes: &[u8], cuts: &[usize]) {
     both::<BulkResponse>(bytes, cuts, BULK_MAX);
     both::<JoinRequest>(bytes, cuts, JOIN_MAX);
     both::<JoinResponse>(bytes, cuts, JOIN_MAX);
+    both::<TunnelRequest>(bytes, cuts, tunnel::FRAME_MAX);
+    both::<TunnelAnswer>(bytes, cuts, tunnel::FRAME_MAX);
 }
 
 fn frame<T: Serialize>(message: &T) -> Vec<u8> {
@@ -70,14 +73,21 @@ fn valid() -> Vec<Vec<u8>> {
     vec![
         frame(&AgentMessage::Inventory(sample::inventory())),
         frame(&AgentMessage::Observed(sample::observed(Phase::Running))),
+        frame(&AgentMessage::Observed(sample::observed(Phase::Receiving(sample::progress())))),
+        frame(&AgentMessage::Ways(sample::observed_ways())),
+        frame(&AgentMessage::Lease(sample::lease_request())),
         frame(&AgentMessage::Telemetry(sample::telemetry())),
         frame(&AgentMessage::Alive),
         frame(&ControllerMessage::Desired(sample::desired(Target::Running))),
+        frame(&ControllerMessage::Desired(sample::desired(Target::Own(sample::own())))),
+        frame(&ControllerMessage::Ways(sample::ways())),
+        frame(&ControllerMessage::Lease(sample::lease_grant())),
         frame(&ControllerMessage::Welcome(sample::welcome())),
         frame(&sample::put_output()),
         frame(&sample::manifest()),
         frame(&sample::join_request()),
         frame(&sample::admitted()),
+        frame(&sample::tunnel_port()),
     ]
 }
 
@@ -142,9 +152,11 @@ fn a_length_of_two_gigabytes_is_refused_at_once() {
 #[test]
 fn a_list_of_a_billion_items_is_refused_without_room_for_them() {
     let count = [0x80, 0x94, 0xeb, 0xdc, 0x03];
-    for variant in [3, 4] {
-        let body = [&[variant][..], &count].concat();
-        let bytes = [&[6, 0, 0, 0], body.as_slice()].concat();
+    // Telemetry, usage; the generation of ways and the nonce of a lease request come before their list.
+    for head in [&[3_u8][..], &[4], &[8, 1], &[9, 1]] {
+        let body = [head, &count].concat();
+        let length = u8::try_from(body.len()).unwrap_or(0);
+        let bytes = [&[length, 0, 0, 0], body.as_slice()].concat();
         assert_eq!(read::<AgentMessage>(&bytes, &[], CONTROL_MAX).1, Some(FrameError::Malformed));
     }
 }

@@ -3,6 +3,8 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks on both streams")]
 
 mod agent_budget;
+mod front_door;
+mod move_service;
 mod order_latency;
 
 use std::process::ExitCode;
@@ -15,12 +17,15 @@ type Figures = Vec<(&'static str, Value)>;
 const NAMES: &[(&str, &str)] = &[
     ("order-latency", "an order submitted until its first healthy answer, the artifact already on the host, 200 times"),
     ("agent-budget", "memory and processor time of an idle agent at a 10 s interval, over 60 s"),
+    ("move", "20 moves under load without state, 20 with 1 GiB; a part alone: move overlap, exclusive, exclusive-one-file"),
+    ("front-door", "HTTP requests and bulk bytes through a front door and its tunnel, against direct and against TLS over TCP"),
 ];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let is_json = arguments.iter().any(|a| a == "--json");
-    let name = arguments.iter().find(|a| !a.starts_with('-')).map(String::as_str).unwrap_or_default();
+    let mut words = arguments.iter().filter(|a| !a.starts_with('-')).map(String::as_str);
+    let (name, part) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
@@ -29,6 +34,8 @@ fn main() -> ExitCode {
         match name {
             "order-latency" => order_latency::run().await,
             "agent-budget" => agent_budget::run().await,
+            "move" => move_service::run(part).await,
+            "front-door" => front_door::run().await,
             _ => {
                 eprintln!("usage: bench NAME [--json], where NAME is one of");
                 for (name, text) in NAMES {

@@ -12,4 +12,6 @@ mod identity;
 mod offline;
 mod outsider;
 mod task_ends;
+mod real_software;
+mod redis;
 mod tasks;

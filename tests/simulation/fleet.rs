@@ -28,6 +28,7 @@ use turmoil::Sim;
 use crate::air::{EPOCH, Seeded, SimulatedClock};
 use crate::machine::Machine;
 use crate::sockets::SimulatedSockets;
+use crate::state::Kept;
 
 /// What the controller's host is called.
 pub(crate) const CONTROLLER: &str = "controller";
@@ -123,12 +124,15 @@ impl Fleet {
             depot: machine.clone(),
             driver: machine.clone(),
             workspace: machine.clone(),
+            states: Arc::new(Kept(machine.clone())),
+            fronts: chandler_agent::fronts::Fronts::default(),
             probe: machine,
         };
         let config = chandler_agent::Config {
             join: Some(join.parse().unwrap()),
             host_name: name.clone(),
             status_file: None,
+            tunnel: chandler_agent::tunnel::TunnelSettings::default(),
             notice: Arc::new(|_| {}),
         };
         self.sim.host(name, move || {

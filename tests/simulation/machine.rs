@@ -27,6 +27,9 @@ use crate::air::SimulatedClock;
 /// How long simulated software takes from its start to its first answer.
 const WARM_UP: Micros = Micros::from_millis(35);
 
+/// How long to wait at once where nothing is due.
+const LONG: Micros = Micros::from_secs(3_600);
+
 /// Ports that simulated software is given, from here on.
 const FIRST_PORT: u16 = 40_000;
 
@@ -38,6 +41,25 @@ struct Running {
     ports: Vec<(String, u16)>,
     ended: Option<Ended>,
     is_over: Arc<Notify>,
+    /// Nothing runs behind this moment.
+    guarded: Option<Micros>,
+}
+
+impl Running {
+    /// How it ended by now. A guard needs no agent: what it ends has ended whether or not anybody looked.
+    fn ended_by(&mut self, now: Micros) -> Option<Ended> {
+        if let (None, Some(at)) = (self.ended, self.guarded.filter(|at| *at <= now)) {
+            self.end(at, 9, true);
+        }
+        self.ended
+    }
+
+    fn end(&mut self, at: Micros, signal: i32, expired: bool) {
+        let (epoch, started) = (self.launch.epoch, self.at);
+        let cpu = Some(used(started, at));
+        self.ended = Some(Ended { exit: Exit::Signal(signal), epoch, started, at, cpu, expired });
+        self.is_over.notify_one();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +68,10 @@ struct Inside {
     chunks: BTreeMap<Digest, BTreeMap<usize, Vec<u8>>>,
     files: BTreeMap<Digest, Vec<u8>>,
     running: BTreeMap<AssignmentId, Running>,
+    guards: BTreeMap<AssignmentId, Micros>,
+    states: BTreeMap<AssignmentId, Vec<u8>>,
+    /// The attempt that each sealed state was sealed in.
+    sealed: BTreeMap<AssignmentId, u64>,
     starts: Vec<(Micros, AssignmentId)>,
 }
 
@@ -70,7 +96,30 @@ impl Machine {
 
     /// How many pieces of software run.
     pub(crate) fn running(&self) -> usize {
-        self.inside().running.values().filter(|r| r.ended.is_none()).count()
+        let now = SimulatedClock::default().boot();
+        self.inside().running.values_mut().filter_map(|r| r.ended_by(now).is_none().then_some(())).count()
+    }
+
+    /// What the software of an assignment has written.
+    pub(crate) fn state(&self, assignment: AssignmentId) -> Vec<u8> {
+        self.inside().states.get(&assignment).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn set_state(&self, assignment: AssignmentId, bytes: Vec<u8>) {
+        self.inside().states.insert(assignment, bytes);
+    }
+
+    pub(crate) fn is_sealed(&self, assignment: AssignmentId, attempt: u64) -> bool {
+        self.inside().sealed.get(&assignment) == Some(&attempt)
+    }
+
+    /// A state is sealed in an attempt, or not any more.
+    pub(crate) fn seal(&self, assignment: AssignmentId, attempt: Option<u64>) {
+        let mut inside = self.inside();
+        match attempt {
+            Some(attempt) => inside.sealed.insert(assignment, attempt),
+            None => inside.sealed.remove(&assignment),
+        };
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -140,7 +189,7 @@ impl Driver for Machine {
     async fn start(&self, launch: &Launch) -> Result<Started, StartError> {
         let at = SimulatedClock::default().boot();
         let mut inside = self.inside();
-        let runs_already = inside.running.get(&launch.assignment).is_some_and(|r| r.ended.is_none());
+        let runs_already = inside.running.get_mut(&launch.assignment).is_some_and(|r| r.ended_by(at).is_none());
         assert!(!runs_already, "{} is started while it runs", launch.assignment);
         let mut next = FIRST_PORT + u16::try_from(inside.starts.len()).unwrap_or(0) * 8;
         let ports: Vec<_> = launch
@@ -154,57 +203,80 @@ impl Driver for Machine {
             })
             .collect();
         inside.starts.push((at, launch.assignment));
-        let run = Running { launch: launch.clone(), at, ports: ports.clone(), ended: None, is_over: Arc::default() };
+        let guarded = inside.guards.get(&launch.assignment).copied();
+        let run =
+            Running { launch: launch.clone(), at, ports: ports.clone(), ended: None, is_over: Arc::default(), guarded };
         inside.running.insert(launch.assignment, run);
         Ok(Started { ports, at, note: String::new() })
     }
 
     async fn adopt(&self, assignment: AssignmentId) -> Found {
-        match self.inside().running.get(&assignment) {
-            None => Found::Nothing,
-            Some(Running { ended: Some(ended), .. }) => Found::Ended(*ended),
-            Some(Running { launch, ports, at, .. }) => {
-                Found::Running(Box::new(Adopted { launch: launch.clone(), ports: ports.clone(), at: *at }))
-            }
+        let now = SimulatedClock::default().boot();
+        let mut inside = self.inside();
+        let Some(run) = inside.running.get_mut(&assignment) else { return Found::Nothing };
+        match run.ended_by(now) {
+            Some(ended) => Found::Ended(ended),
+            None => Found::Running(Box::new(Adopted {
+                launch: run.launch.clone(),
+                ports: run.ports.clone(),
+                at: run.at,
+                guarded: run.guarded,
+            })),
         }
     }
 
     async fn wait(&self, assignment: AssignmentId) -> Ended {
         loop {
-            let is_over = match self.inside().running.get(&assignment) {
-                Some(Running { ended: Some(ended), .. }) => return *ended,
-                Some(running) => running.is_over.clone(),
-                None => Arc::default(),
+            let now = SimulatedClock::default().boot();
+            let (is_over, guarded) = match self.inside().running.get_mut(&assignment) {
+                Some(run) => match run.ended_by(now) {
+                    Some(ended) => return ended,
+                    None => (run.is_over.clone(), run.guarded),
+                },
+                None => (Arc::default(), None),
             };
-            is_over.notified().await;
+            let left = guarded.map_or(LONG, |at| Micros(at.0 - now.0));
+            // Ended, or its guard is due: whichever is first.
+            let _ = tokio::time::timeout(left.to_std(), is_over.notified()).await;
         }
     }
 
     fn signal(&self, assignment: AssignmentId, signal: Signal) {
+        let now = SimulatedClock::default().boot();
         let mut inside = self.inside();
-        let Some(running) = inside.running.get_mut(&assignment).filter(|r| r.ended.is_none()) else { return };
-        let number = if signal == Signal::Kill { 9 } else { 15 };
-        let at = SimulatedClock::default().boot();
-        running.ended = Some(Ended {
-            exit: Exit::Signal(number),
-            epoch: running.launch.epoch,
-            started: running.at,
-            at,
-            cpu: Some(used(running.at, at)),
-        });
-        running.is_over.notify_one();
+        let Some(run) = inside.running.get_mut(&assignment) else { return };
+        if run.ended_by(now).is_none() {
+            run.end(now, if signal == Signal::Kill { 9 } else { 15 }, false);
+        }
+    }
+
+    fn guard(&self, assignment: AssignmentId, until: Option<Micros>) -> io::Result<()> {
+        let now = SimulatedClock::default().boot();
+        let mut inside = self.inside();
+        match until {
+            Some(until) => inside.guards.insert(assignment, until),
+            None => inside.guards.remove(&assignment),
+        };
+        // What was due before it was told otherwise is over all the same.
+        if let Some(run) = inside.running.get_mut(&assignment).filter(|r| r.ended.is_none()) {
+            run.ended_by(now);
+            run.guarded = until;
+        }
+        Ok(())
     }
 
     async fn check(&self, assignment: AssignmentId, _: &workload::Probe) -> bool {
         let now = SimulatedClock::default().boot();
-        let inside = self.inside();
-        inside.running.get(&assignment).is_some_and(|r| r.ended.is_none() && now.0 - r.at.0 >= WARM_UP.0)
+        let mut inside = self.inside();
+        let run = inside.running.get_mut(&assignment);
+        run.is_some_and(|r| r.ended_by(now).is_none() && now.0 - r.at.0 >= WARM_UP.0)
     }
 
     fn measure(&self, assignment: AssignmentId) -> Option<Measure> {
-        let inside = self.inside();
-        let running = inside.running.get(&assignment).filter(|r| r.ended.is_none())?;
-        Some(Measure { cpu: used(running.at, SimulatedClock::default().boot()), memory: Bytes(32 << 20) })
+        let now = SimulatedClock::default().boot();
+        let mut inside = self.inside();
+        let run = inside.running.get_mut(&assignment)?;
+        run.ended_by(now).is_none().then(|| Measure { cpu: used(run.at, now), memory: Bytes(32 << 20) })
     }
 }
 
@@ -228,7 +300,9 @@ impl Workspace for Machine {
     }
 
     async fn wipe(&self, assignment: AssignmentId) -> io::Result<()> {
-        self.inside().running.remove(&assignment);
+        let mut inside = self.inside();
+        inside.running.remove(&assignment);
+        inside.states.remove(&assignment);
         Ok(())
     }
 }

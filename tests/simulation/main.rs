@@ -7,6 +7,7 @@ mod fleet;
 mod machine;
 mod scenario;
 mod sockets;
+mod state;
 
 use scenario::run;
 

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -156,7 +156,15 @@ impl SimulatedSockets {
         let any = SocketAddr::from(([0, 0, 0, 0], port));
         let bound = turmoil::net::UdpSocket::bind(any).now_or_never();
         let inner = bound.ok_or_else(|| io::Error::other("binding waits"))??;
-        let socket = Arc::new(Socket { inner: Arc::new(inner), readable: Mutex::default() });
+        self.over(Arc::new(Socket { inner: Arc::new(inner), readable: Mutex::default() }), server, key)
+    }
+
+    fn over(
+        &self,
+        socket: Arc<dyn AsyncUdpSocket>,
+        server: Option<quinn::ServerConfig>,
+        key: &[u8],
+    ) -> io::Result<quinn::Endpoint> {
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, key);
         let mut config = quinn::EndpointConfig::new(Arc::new(key));
         let ids = self.ids.clone();
@@ -183,5 +191,23 @@ impl chandler_agent::world::Sockets for SimulatedSockets {
     fn adjust(&self, config: &mut quinn::ClientConfig) {
         let ids = self.first_ids.clone();
         config.initial_dst_cid_provider(Arc::new(move || ids.next()));
+    }
+
+    fn tunnel(&self, bind: SocketAddr, server: quinn::ServerConfig, key: &[u8; 32]) -> io::Result<quinn::Endpoint> {
+        self.endpoint(bind.port(), Some(server), key)
+    }
+
+    fn over(
+        &self,
+        socket: Arc<dyn AsyncUdpSocket>,
+        server: quinn::ServerConfig,
+        key: &[u8; 32],
+    ) -> io::Result<quinn::Endpoint> {
+        Self::over(self, socket, Some(server), key)
+    }
+
+    fn addresses(&self) -> Vec<IpAddr> {
+        // The controller knows from where it is talked to.
+        Vec::new()
     }
 }

@@ -58,6 +58,7 @@ fn begin(args: &RunArgs, shim: Vec<OsString>) -> Result<(), AgentError> {
             join: settings.join,
             host_name: settings.name,
             status_file: Some(dir.join(STATUS)),
+            tunnel: settings.tunnel,
             notice: Arc::new(notice),
         };
         crate::run(config, world, told_to_stop()).await

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use chandler_protocol::join::JoinString;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use super::{Common, RunArgs};
 use crate::AgentError;
 use crate::platform::Offer;
+use crate::tunnel::TunnelSettings;
 
 /// Longest join string that is read from a file or standard input.
 const JOIN_MAX: u64 = 4 << 10;
@@ -27,6 +29,7 @@ struct File {
     join_file: Option<PathBuf>,
     name: Option<String>,
     offer: Option<FileOffer>,
+    tunnel: Option<FileTunnel>,
     #[serde(default)]
     program: Vec<FileProgram>,
 }
@@ -37,6 +40,13 @@ struct FileOffer {
     cpu: Option<u32>,
     memory: Option<String>,
     disk: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct FileTunnel {
+    listen: Option<SocketAddr>,
+    offload: Option<bool>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -54,6 +64,7 @@ pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) offer: Offer,
     pub(crate) programs: Vec<(String, String)>,
+    pub(crate) tunnel: TunnelSettings,
 }
 
 impl Settings {
@@ -71,6 +82,7 @@ impl Settings {
         let join = join.filter(|text| !text.trim().is_empty()).map(|text| text.parse::<JoinString>());
         let join = join.transpose().map_err(|e| AgentError::NotAJoinString(e.to_string()))?;
         let offer = file.offer.unwrap_or_default();
+        let tunnel = file.tunnel.unwrap_or_default();
         let mut programs: Vec<(String, String)> = file.program.into_iter().map(|p| (p.name, p.path)).collect();
         for text in &args.program {
             programs.push(program(text)?);
@@ -85,6 +97,10 @@ impl Settings {
                 disk: size(args.offer_disk.as_ref().or(offer.disk.as_ref()))?,
             },
             programs,
+            tunnel: TunnelSettings {
+                listen: args.tunnel.or(tunnel.listen),
+                offload: tunnel.offload.unwrap_or(TunnelSettings::default().offload),
+            },
         })
     }
 
@@ -179,6 +195,17 @@ mod tests {
         assert_eq!((settings.name.as_str(), settings.data_dir.as_path()), ("flag", Path::new("/a")));
         assert_eq!(settings.offer, Offer { cpu: Some(MilliCpu(250)), memory: Some(Bytes(1 << 30)), disk: None });
         assert_eq!(settings.programs, [("x".into(), "/x".into()), ("y".into(), "/y".into())]);
+    }
+
+    #[test]
+    fn where_tunnels_are_accepted_can_be_set() {
+        let file = "[tunnel]\nlisten = \"10.0.0.1:7444\"\noffload = false\n";
+        let at = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
+        let expect = TunnelSettings { listen: at("10.0.0.1:7444"), offload: false };
+        assert_eq!(load(file, RunArgs::default()).unwrap().tunnel, expect);
+        let flag = RunArgs { tunnel: at("10.0.0.2:1"), ..RunArgs::default() };
+        assert_eq!(load(file, flag).unwrap().tunnel, TunnelSettings { listen: at("10.0.0.2:1"), ..expect });
+        assert_eq!(load("", RunArgs::default()).unwrap().tunnel, TunnelSettings::default());
     }
 
     #[test]

@@ -51,6 +51,10 @@ impl Layout {
     pub fn state(&self, id: AssignmentId) -> PathBuf {
         self.assignment(id).join("state")
     }
+    /// What is noted about a state that is received.
+    pub fn received(&self, id: AssignmentId) -> PathBuf {
+        self.assignment(id).join("received")
+    }
     /// The kept logs.
     pub fn log(&self, id: AssignmentId) -> PathBuf {
         self.assignment(id).join("log")

@@ -13,12 +13,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chandler_protocol::AssignmentId;
 use chandler_protocol::command::LogStream;
 use chandler_protocol::state::Exit;
 use chandler_protocol::text::{is_inner_path, is_name};
 use chandler_protocol::workload::{Probe, Software, WorkloadKind, WorkloadSpec};
 use chandler_protocol::world::Clock;
+use chandler_protocol::{AssignmentId, Micros};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
@@ -27,23 +27,26 @@ use super::{
     Adopted, Collected, Driver, Ended, Found, Launch, Layout, LogPart, Measure, Ports, Signal, StartError, Started,
     Workspace, check, files, ports,
 };
+use crate::fronts::Fronts;
 use crate::platform::{Limiter, ProcessHandle, kill_marked, signal_group, tree_usage};
-use crate::shim::record::{self, ExitRecord, Order, Report, RunRecord};
+use crate::shim::record::{self, ExitRecord, ExpiredRecord, LeaseRecord, MARK, Order, Report, RunRecord};
 use crate::shim::{self};
 use crate::sync::lock;
 
 /// How long a supervisor may take to say whether the program runs.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// Microseconds in a second.
+const SECOND: i64 = 1_000_000;
 /// How long a supervisor that holds the lock may take to write down what it runs.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest line a supervisor may say.
 const REPORT_MAX: u64 = 8 << 10;
-/// How often what is left of a run is looked for until nothing is, and the pause between two looks.
+/// After so many looks for what is left of a run it is said that something cannot be ended, and looked for more slowly.
 const SWEEPS: u32 = 200;
 const SWEEP_PAUSE: Duration = Duration::from_millis(10);
-/// The variable that marks every process of an assignment. Its value is the run directory, so that two agents on
-/// one computer never take each other's processes for their own.
-const MARK: &str = "CHANDLER_RUN";
+const SWEEP_PAUSE_LONG: Duration = Duration::from_secs(1);
+/// The variable that tells a program how many seconds it has until it is moved.
+const MOVE_IN: &str = shim::MOVE_IN;
 /// What is inherited from the agent's environment.
 const INHERITED: [&str; 3] = ["PATH", "LANG", "TZ"];
 
@@ -53,6 +56,7 @@ pub struct ProcessDriver {
     shim: Vec<OsString>,
     limiter: Limiter,
     clock: Arc<dyn Clock>,
+    fronts: Fronts,
     boot_id: [u8; 16],
     instances: Mutex<BTreeMap<AssignmentId, Instance>>,
 }
@@ -81,7 +85,14 @@ impl ProcessDriver {
     pub fn new(layout: Layout, shim: Vec<OsString>, limiter: Limiter, clock: Arc<dyn Clock>) -> io::Result<Self> {
         crate::disk::private_dir(&layout.assignments())?;
         let boot_id = crate::platform::boot_id();
-        Ok(Self { layout, shim, limiter, clock, boot_id, instances: Mutex::new(BTreeMap::new()) })
+        let (fronts, instances) = (Fronts::default(), Mutex::new(BTreeMap::new()));
+        Ok(Self { layout, shim, limiter, clock, fronts, boot_id, instances })
+    }
+
+    /// Where the services that programs use are found.
+    #[must_use]
+    pub fn with_fronts(self, fronts: Fronts) -> Self {
+        Self { fronts, ..self }
     }
 
     /// Makes directories, chooses ports, replaces words: everything but starting.
@@ -127,7 +138,7 @@ impl ProcessDriver {
     fn resolve(&self, command: &[String], launch: &Launch, ports: &Ports) -> Result<Vec<String>, StartError> {
         let (id, spec) = (launch.assignment, &launch.spec);
         let (state, work) = (text(&self.state_dir(id, spec))?, text(&self.layout.work(id))?);
-        let words = Words { ports, state: &state, work: &work };
+        let words = Words { ports, state: &state, work: &work, fronts: &self.fronts };
         let mut command = words.replace_all(command).map_err(StartError::Unsupported)?;
         let program = command.first_mut().ok_or_else(|| StartError::Unsupported("the command is empty".into()))?;
         if let (Some(inner), Software::Artifact { digest, .. }) = (program.strip_prefix("./"), &spec.software) {
@@ -142,7 +153,7 @@ impl ProcessDriver {
     fn environment(&self, launch: &Launch, ports: &Ports) -> Result<Vec<(String, String)>, StartError> {
         let (id, spec) = (launch.assignment, &launch.spec);
         let (state, work) = (text(&self.state_dir(id, spec))?, text(&self.layout.work(id))?);
-        let words = Words { ports, state: &state, work: &work };
+        let words = Words { ports, state: &state, work: &work, fronts: &self.fronts };
         let mut environment: BTreeMap<String, String> = BTreeMap::new();
         for name in INHERITED {
             if let Ok(value) = std::env::var(name) {
@@ -230,30 +241,70 @@ impl ProcessDriver {
 
     fn end_of(&self, id: AssignmentId, epoch: u64, started: Option<RunRecord>) -> Ended {
         let now = self.clock.boot();
+        let expired: Option<ExpiredRecord> = record::read(&self.layout.run(id).join(record::EXPIRED));
+        let is_expired = |at: Micros| expired.is_some_and(|e| e.boot_id == self.boot_id && e.started == at);
         match self.exit_record(id) {
-            Some(e) => Ended { exit: e.exit, epoch, started: e.started, at: e.ended, cpu: e.cpu },
+            Some(e) => {
+                let expired = is_expired(e.started);
+                Ended { exit: e.exit, epoch, started: e.started, at: e.ended, cpu: e.cpu, expired }
+            }
             None => {
-                Ended { exit: Exit::Unknown, epoch, started: started.map_or(now, |s| s.started), at: now, cpu: None }
+                let at = started.map_or(now, |s| s.started);
+                Ended { exit: Exit::Unknown, epoch, started: at, at: now, cpu: None, expired: is_expired(at) }
             }
         }
     }
 
     /// Ends whatever is left of a run whose supervisor has ended: what a supervisor that died or gave up left running,
-    /// and what health checks, which are not below it, left behind.
+    /// and what health checks, which are not below it, left behind. It does not give up: what may still write is not over.
     async fn sweep(&self, id: AssignmentId, run: Option<&RunRecord>) {
         if let Some(run) = run.filter(|r| r.boot_id == self.boot_id) {
             signal_group(run.program, Signal::Kill);
         }
         let mark = format!("{MARK}={}", self.layout.run(id).display());
-        for _ in 0..SWEEPS {
+        for sweep in 1_u32.. {
             let found = self.limiter.kill(id) + kill_marked(&mark).await;
-            if found == 0 {
-                return;
+            match (found, sweep) {
+                (0, _) => return,
+                (_, 1) => tracing::warn!(%id, found, "what was left of a run is ended"),
+                (_, SWEEPS) => tracing::error!(%id, "something of a run that has ended goes on and cannot be ended"),
+                _ => {}
             }
-            tracing::warn!(%id, found, "what was left of a run is ended");
-            tokio::time::sleep(SWEEP_PAUSE).await;
+            tokio::time::sleep(if sweep < SWEEPS { SWEEP_PAUSE } else { SWEEP_PAUSE_LONG }).await;
         }
-        tracing::error!(%id, "something of a run that has ended goes on and cannot be ended");
+    }
+
+    /// When the guard of an assignment ends it.
+    fn guarded(&self, id: AssignmentId) -> Option<Micros> {
+        let record: LeaseRecord = record::read(&self.layout.run(id).join(record::LEASE))?;
+        record.until.filter(|_| record.boot_id == self.boot_id)
+    }
+
+    /// Asks a program or an address of a run that goes on; `moving`: the seconds until it is moved.
+    async fn ask(&self, id: AssignmentId, probe: &Probe, moving: Option<i64>) -> bool {
+        let (run, ports) = lock(&self.instances).get(&id).map(|i| (i.run, i.ports.clone())).unwrap_or_default();
+        let number = |name: &String| ports.iter().find(|(n, _)| n == name).map(|(_, number)| *number);
+        match probe {
+            Probe::Tcp { port } => match number(port) {
+                Some(number) => check::tcp(number).await,
+                None => false,
+            },
+            Probe::Http { port, path } => match number(port) {
+                Some(number) => check::http(number, &with_seconds(path, moving)).await,
+                None => false,
+            },
+            Probe::Exec { command } => {
+                // Nothing is begun any more once a run has ended: it would escape the search for survivors.
+                if !run.is_some_and(|r| r.shim.is_alive()) {
+                    return false;
+                }
+                let Some(mut program) = self.probe(id, command, &ports) else { return false };
+                if let Some(seconds) = moving {
+                    program.env(MOVE_IN, seconds.to_string());
+                }
+                check::exec(&mut program).await
+            }
+        }
     }
 
     /// A program that asks whether a run is well, in the control groups of the run.
@@ -300,13 +351,13 @@ impl Driver for ProcessDriver {
         }
         let (order, note) = self.prepare(launch)?;
         self.place_inputs(launch).await?;
-        for name in [record::RUN, record::EXIT] {
+        for name in [record::RUN, record::EXIT, record::EXPIRED] {
             match fs::remove_file(run.join(name)) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(on_disk(&run, &e)),
                 _ => {}
             }
         }
-        record::write(&run.join(record::ORDER), &order, false).map_err(|e| on_disk(&run, &e))?;
+        record::write(&run.join(record::ORDER), &order).map_err(|e| on_disk(&run, &e))?;
         let instance = Instance { run: None, epoch: launch.epoch, ports: order.ports.clone(), child: None };
         lock(&self.instances).insert(id, instance);
         let child = match self.spawn(&run).await {
@@ -334,7 +385,8 @@ impl Driver for ProcessDriver {
             let (epoch, ports) = (order.launch.epoch, order.ports.clone());
             let instance = Instance { run: Some(live), epoch, ports: ports.clone(), child: None };
             lock(&self.instances).insert(id, instance);
-            return Found::Running(Box::new(Adopted { launch: order.launch, ports, at: live.started }));
+            let (launch, guarded) = (order.launch, self.guarded(id));
+            return Found::Running(Box::new(Adopted { launch, ports, at: live.started, guarded }));
         }
         let last = record::read::<RunRecord>(&run.join(record::RUN)).filter(|r| r.boot_id == self.boot_id);
         let ended = self.exit_record(id);
@@ -371,29 +423,26 @@ impl Driver for ProcessDriver {
         }
     }
 
-    async fn check(&self, id: AssignmentId, probe: &Probe) -> bool {
-        let (run, ports) = lock(&self.instances).get(&id).map(|i| (i.run, i.ports.clone())).unwrap_or_default();
-        let number = |name: &String| ports.iter().find(|(n, _)| n == name).map(|(_, number)| *number);
-        match probe {
-            Probe::Tcp { port } => match number(port) {
-                Some(number) => check::tcp(number).await,
-                None => false,
-            },
-            Probe::Http { port, path } => match number(port) {
-                Some(number) => check::http(number, path).await,
-                None => false,
-            },
-            Probe::Exec { command } => {
-                // Nothing is begun any more once a run has ended: it would escape the search for survivors.
-                if !run.is_some_and(|r| r.shim.is_alive()) {
-                    return false;
-                }
-                match self.probe(id, command, &ports) {
-                    Some(mut program) => check::exec(&mut program).await,
-                    None => false,
-                }
-            }
+    fn guard(&self, id: AssignmentId, until: Option<Micros>) -> io::Result<()> {
+        let run = self.layout.run(id);
+        // Nothing that was never guarded needs a file that says so.
+        if until.is_none() && !run.join(record::LEASE).exists() {
+            return Ok(());
         }
+        fs::create_dir_all(&run)?;
+        record::write(&run.join(record::LEASE), &LeaseRecord { boot_id: self.boot_id, until })?;
+        // It looks by itself when its deadline passes; an earlier one it must be told.
+        shim::tell_to_look(&run);
+        Ok(())
+    }
+
+    async fn check(&self, id: AssignmentId, probe: &Probe) -> bool {
+        self.ask(id, probe, None).await
+    }
+
+    async fn tell(&self, id: AssignmentId, probe: &Probe, within: Micros) -> bool {
+        let seconds = within.0.saturating_add(SECOND - 1) / SECOND;
+        self.ask(id, probe, Some(seconds.max(0))).await
     }
 
     fn measure(&self, id: AssignmentId) -> Option<Measure> {
@@ -471,6 +520,14 @@ fn port_variable(name: &str) -> String {
     let name: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
     format!("PORT_{name}")
+}
+
+/// The path of a URL with `in=SECONDS` added to its query.
+fn with_seconds(path: &str, seconds: Option<i64>) -> String {
+    match seconds {
+        None => path.to_owned(),
+        Some(seconds) => format!("{path}{}in={seconds}", if path.contains('?') { '&' } else { '?' }),
+    }
 }
 
 fn text(path: &Path) -> Result<String, StartError> {

@@ -1,6 +1,7 @@
-//! `{port.NAME}`, `{state}` and `{work}` in commands, environment and health checks.
+//! `{port.NAME}`, `{state}`, `{work}` and `{front.SERVICE.PORT}` in commands, environment and health checks.
 
 use super::Ports;
+use crate::fronts::{Fronts, NotAFront};
 
 /// What the words stand for.
 #[derive(Debug, Clone)]
@@ -8,6 +9,7 @@ pub(super) struct Words<'a> {
     pub(super) ports: &'a Ports,
     pub(super) state: &'a str,
     pub(super) work: &'a str,
+    pub(super) fronts: &'a Fronts,
 }
 
 impl Words<'_> {
@@ -30,11 +32,15 @@ impl Words<'_> {
                     Some((_, number)) => out.push_str(&number.to_string()),
                     None => return Err(format!("{{port.{name}}} stands in the command but no port has that name")),
                 },
-                _ => {
-                    out.push('{');
-                    rest = &after[1..];
-                    continue;
-                }
+                _ => match self.fronts.find(word) {
+                    Ok(Some(address)) => out.push_str(&address.to_string()),
+                    Ok(None) => return Err(format!("where {{{word}}} is reached is not known")),
+                    Err(NotAFront) => {
+                        out.push('{');
+                        rest = &after[1..];
+                        continue;
+                    }
+                },
             }
             rest = &after[close + 1..];
         }
@@ -50,11 +56,15 @@ impl Words<'_> {
 
 #[cfg(test)]
 mod tests {
+    use chandler_protocol::ServiceId;
+
     use super::*;
 
     fn check(text: &str, expect: Result<&str, ()>) {
         let ports = vec![("http".to_owned(), 8080), ("admin".to_owned(), 9)];
-        let words = Words { ports: &ports, state: "/d/state", work: "/d/work" };
+        let (fronts, known) = (Fronts::default(), ServiceId::from_random([0; 10]));
+        fronts.set([((known, "http".to_owned()), ([127, 0, 0, 1], 18_080).into())].into());
+        let words = Words { ports: &ports, state: "/d/state", work: "/d/work", fronts: &fronts };
         assert_eq!(words.replace(text).as_deref().map_err(|_| ()), expect, "{text}");
     }
 
@@ -67,5 +77,8 @@ mod tests {
         check("{unknown} {", Ok("{unknown} {"));
         check("{{state}}", Ok("{/d/state}"));
         check("{port.none}", Err(()));
+        check("http://{front.svc-0000000000000000.http}/", Ok("http://127.0.0.1:18080/"));
+        check("{front.svc-0000000000000000.admin}", Err(()));
+        check("{front.other}", Ok("{front.other}"));
     }
 }

@@ -62,8 +62,10 @@ pub struct Route {
     pub endpoint: quinn::Endpoint,
     /// Where the controller is.
     pub address: SocketAddr,
-    /// How to dial it.
+    /// How to dial it for bulk.
     pub config: quinn::ClientConfig,
+    /// How to dial its relay.
+    pub relay: quinn::ClientConfig,
 }
 
 /// The bulk connection, if there is one.

@@ -105,11 +105,15 @@ fn welcome(shared: &Shared, connected: &Connected, dialling: &Dialling) {
     lock(&shared.telemetry).connected();
     let offset = Micros(shared.world.clock.now().0.saturating_sub(w.controller_time.0));
     shared.change_link(|l| l.connected(connected.address, connected.connection.rtt(), offset));
-    shared.bulk.set_route(Some(Route {
+    let route = Route {
         endpoint: connected.endpoint.clone(),
         address: connected.address,
         config: dialling.bulk.clone(),
-    }));
+        relay: dialling.relay.clone(),
+    };
+    shared.bulk.set_route(Some(route.clone()));
+    // Kept when the session is lost: the relay's connection may well outlive it.
+    shared.tunnels.set_controller(route);
 }
 
 /// Tries every known address once.
@@ -119,6 +123,7 @@ async fn connect(shared: &Arc<Shared>) -> Result<(Connected, Dialling), Failure>
         Dialling::new(&identity, &shared.key, &shared.time).map_err(|e| Failure::Other(e.to_string()))?;
     shared.world.sockets.adjust(&mut dialling.control);
     shared.world.sockets.adjust(&mut dialling.bulk);
+    shared.world.sockets.adjust(&mut dialling.relay);
     let mut last = Failure::Other("no controller's address is known".into());
     for address in identity.addresses {
         match attempt(shared, address, &dialling).await {

@@ -1,4 +1,4 @@
-//! QUIC's knobs, one place each for the two kinds of connection.
+//! QUIC's knobs, one place each for the kinds of connection to a controller.
 
 use std::time::Duration;
 
@@ -12,6 +12,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const CONTROL_IDLE: u32 = 90_000;
 /// A bulk connection that carries nothing for this long is dropped; the next transfer opens a new one.
 const BULK_IDLE: u32 = 30_000;
+/// A relay that is silent for this long is gone; it is asked this often.
+const RELAY_IDLE: u32 = 10_000;
+const RELAY_KEEP_ALIVE: Duration = Duration::from_secs(3);
+/// Bytes of datagrams that wait at either end of the relay's connection.
+const RELAY_BUFFER: usize = 512 << 10;
 
 /// The control connection: small messages, many agents, little memory on both sides.
 pub fn control() -> TransportConfig {
@@ -24,6 +29,18 @@ pub fn control() -> TransportConfig {
 pub fn bulk() -> TransportConfig {
     let mut config = base(2 << 20, 4 << 20, BULK_IDLE);
     config.mtu_discovery_config(Some(MtuDiscoveryConfig::default())).send_window(2 << 20);
+    config
+}
+
+/// The connection to the relay: datagrams only. What they carry begins with packets of 1,200 bytes, so that the path must
+/// take a little more than that; how much it takes is found out.
+pub fn relay() -> TransportConfig {
+    let mut config = base(64 << 10, 64 << 10, RELAY_IDLE);
+    config
+        .keep_alive_interval(Some(RELAY_KEEP_ALIVE))
+        .mtu_discovery_config(Some(MtuDiscoveryConfig::default()))
+        .datagram_receive_buffer_size(Some(RELAY_BUFFER))
+        .datagram_send_buffer_size(RELAY_BUFFER);
     config
 }
 

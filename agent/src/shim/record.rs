@@ -19,6 +19,15 @@ pub(crate) const ORDER: &str = "order";
 pub(crate) const RUN: &str = "run";
 /// Written by the supervisor when all has ended: an [`ExitRecord`].
 pub(crate) const EXIT: &str = "exit";
+/// Written by the agent while software runs under a lease: a [`LeaseRecord`].
+pub(crate) const LEASE: &str = "lease";
+/// A pipe: whatever arrives in it tells the supervisor to look at [`LEASE`].
+pub(crate) const LOOK: &str = "look";
+/// Written by the supervisor before it ends a run because its lease is over: an [`ExpiredRecord`].
+pub(crate) const EXPIRED: &str = "expired";
+/// The variable that marks every process of an assignment. Its value is the run directory, so that two agents on
+/// one computer never take each other's processes for their own.
+pub(crate) const MARK: &str = "CHANDLER_RUN";
 /// Locked by the supervisor as long as it lives.
 const LOCK: &str = "lock";
 /// Largest of these files.
@@ -60,6 +69,21 @@ pub(crate) struct ExitRecord {
     pub(crate) ended: Micros,
     pub(crate) exit: Exit,
     pub(crate) cpu: Option<Micros>,
+}
+
+/// What the supervisor guards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LeaseRecord {
+    pub(crate) boot_id: [u8; 16],
+    /// Everything is killed then, by the boot clock; `None`: nothing is guarded any more.
+    pub(crate) until: Option<Micros>,
+}
+
+/// A run was ended because its lease was over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ExpiredRecord {
+    pub(crate) boot_id: [u8; 16],
+    pub(crate) started: Micros,
 }
 
 /// The one line that the supervisor says to the agent that started it.
@@ -108,21 +132,13 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     postcard::from_bytes(body).ok()
 }
 
-/// Replaces a record whole; `durable` ones survive power loss.
-pub(crate) fn write<T: Serialize>(path: &Path, value: &T, durable: bool) -> io::Result<()> {
+/// Replaces a record whole. It need not survive power loss: it is about this boot.
+pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     let mut bytes = postcard::to_allocvec(value).map_err(io::Error::other)?;
     bytes.extend(*blake3::hash(&bytes).as_bytes());
     let temp = path.with_extension("new");
-    let mut file = File::create(&temp)?;
-    file.write_all(&bytes)?;
-    if durable {
-        file.sync_data()?;
-    }
-    fs::rename(&temp, path)?;
-    match path.parent() {
-        Some(dir) if durable => File::open(dir)?.sync_data(),
-        _ => Ok(()),
-    }
+    File::create(&temp)?.write_all(&bytes)?;
+    fs::rename(&temp, path)
 }
 
 /// Locks the run directory for as long as the file is kept open.
@@ -159,7 +175,7 @@ mod tests {
     fn a_torn_record_is_none() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("exit");
-        write(&path, &7_u32, true).unwrap();
+        write(&path, &7_u32).unwrap();
         assert_eq!(read::<u32>(&path), Some(7));
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();

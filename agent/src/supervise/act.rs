@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use chandler_protocol::Micros;
-use chandler_protocol::state::{Failure, Health, Phase, Target};
+use chandler_protocol::state::{Failure, Health, Phase, Sealed, Target};
 
 use super::{Gone, Run, Supervisor};
 use crate::artifact::DepotError;
 use crate::artifact::fetch::{FetchError, Wanted};
+use crate::custody::May;
 use crate::driver::StartError;
 use crate::health::Tracker;
 use crate::link::bulk::BulkError;
@@ -28,24 +29,64 @@ const PROGRESS: Duration = Duration::from_millis(250);
 
 impl Supervisor {
     /// Waits for the next order.
-    async fn order(&mut self) -> Result<(), Gone> {
+    pub(super) async fn order(&mut self) -> Result<(), Gone> {
         self.orders.changed().await.map_err(|_| Gone)
     }
 
     /// All is as it should be.
     pub(super) async fn rest(&mut self) -> Result<(), Gone> {
-        match (self.wanted.target, self.record.ended, self.local.given_up) {
-            (Target::Wiped, ..) => self.show_phase(Phase::Wiped, ""),
-            (Target::Stopped | Target::Seal { .. } | Target::Receive(_), ..) => self.show_phase(Phase::Stopped, ""),
-            (Target::Running | Target::Own(_), Some(exit), _) => {
-                let note = self.record.note.clone();
-                self.show_record();
-                self.show_phase(Phase::Completed(exit), &note);
+        let custody = self.local.custody;
+        match self.wanted.target {
+            Target::Stopped | Target::Wiped => {
+                self.shared.workloads.forget_source(self.id);
+                // That it is fenced is kept before it is said.
+                if !self.keep_custody() {
+                    self.put_off(TRY_FIRST, TRY_LONGEST);
+                    let again = self.local.retry_at.unwrap_or(Micros::ZERO);
+                    return self.wait(again).await;
+                }
+                let phase = if self.wanted.target == Target::Wiped { Phase::Wiped } else { Phase::Stopped };
+                self.show_phase(phase, "");
+            }
+            Target::Seal { attempt } => match custody.sealed(attempt) {
+                Some(sealed) => {
+                    self.show_phase(Phase::Sealed(sealed), "");
+                    self.settle_account();
+                    return self.stay_sealed(sealed).await;
+                }
+                None => self.show_phase(Phase::Stopped, ""),
+            },
+            Target::Receive(_) => {
+                let phase = custody.received.map_or(Phase::Stopped, Phase::Verified);
+                self.show_phase(phase, "");
+            }
+            Target::Running | Target::Own(_) => self.rest_unable(),
+        }
+        self.settle_account();
+        self.order().await
+    }
+
+    /// It shall run and does not: it has completed, or cannot.
+    fn rest_unable(&mut self) {
+        if let Some(exit) = self.record.ended {
+            let note = self.record.note.clone();
+            self.show_record();
+            return self.show_phase(Phase::Completed(exit), &note);
+        }
+        let Target::Own(own) = self.wanted.target else { return };
+        let custody = self.local.custody;
+        match (custody.may(&own, self.now()), custody.given_up) {
+            (May::Never, Some(g)) => {
+                let sealed = Sealed { attempt: g.attempt, root: g.root, lease: g.lease };
+                self.show_phase(Phase::Sealed(sealed), "its state was given up");
+            }
+            (May::NotReceived, _) => {
+                let message = "the state that it is to begin with is not here";
+                self.show_phase(Phase::Failed(Failure::State), message);
             }
             // Why is on the board since it was given up.
-            (Target::Running | Target::Own(_), None, _) => {}
+            _ => {}
         }
-        self.order().await
     }
 
     /// Waits for a moment, an order, or a controller where that is what is missing.
@@ -123,6 +164,20 @@ impl Supervisor {
     /// Starts it. Nothing is written to disk between the order and the program.
     pub(super) async fn start(&mut self) -> Result<(), Gone> {
         self.show_phase(Phase::Starting, "");
+        match self.wanted.target {
+            Target::Own(own) => {
+                self.local.custody = self.local.custody.begun();
+                if !self.keep_custody() {
+                    self.put_off(TRY_FIRST, TRY_LONGEST);
+                    self.show_phase(Phase::BackingOff, "that it owns its state cannot be written down yet");
+                    return Ok(());
+                }
+                if !own.leased {
+                    self.guard(None);
+                }
+            }
+            _ => self.guard(None),
+        }
         let launch = self.launch();
         let started = match self.shared.world.driver.start(&launch).await {
             Ok(started) => started,
@@ -135,7 +190,9 @@ impl Supervisor {
         self.use_artifact(Some(&launch.spec));
         let check = launch.spec.health.clone();
         let tracker = Tracker::new(check, started.at, Health::default(), self.now());
-        self.run = Some(Run { epoch: launch.epoch, started: started.at, tracker, note: started.note });
+        let (epoch, note) = (launch.epoch, started.note);
+        self.run = Some(Run { epoch, since: epoch, started: started.at, tracker, note });
+        (self.is_ending, self.keeping.is_expired) = (false, false);
         self.local.running = Some(launch.spec);
         (self.local.retry_at, self.tries) = (None, 0);
         self.local.wiped = false;
@@ -173,8 +230,22 @@ impl Supervisor {
         let ended = self.end().await;
         self.finish_run(&ended);
         (self.tries, self.local.retry_at) = (0, None);
+        if matches!(self.wanted.target, Target::Seal { .. }) {
+            // Others wait for the seal: what it used is written down after.
+            self.unaccounted = Some(ended);
+            return Ok(());
+        }
+        self.account(&ended);
         self.save();
         Ok(())
+    }
+
+    /// Writes down what was put off.
+    pub(super) fn settle_account(&mut self) {
+        if let Some(ended) = self.unaccounted.take() {
+            self.account(&ended);
+            self.save();
+        }
     }
 
     /// Collects a task's results and hands them to the controller.
@@ -221,6 +292,7 @@ impl Supervisor {
             Ok(()) => {
                 lock(&self.shared.journal).forget(self.id);
                 self.record.wiped = true;
+                (self.local.custody.begun, self.local.custody.received) = (None, None);
                 (self.record.ended, self.record.outputs) = (None, None);
                 (self.local.wiped, self.local.ended, self.local.collected) = (true, None, false);
                 self.local.retry_at = None;

@@ -27,6 +27,7 @@ enum Event {
     Order(bool),
     Ended(Ended),
     Checked(Micros, bool),
+    Lease,
     Time,
 }
 
@@ -36,10 +37,12 @@ impl Supervisor {
         let driver = self.shared.world.driver.clone();
         let mut wait = driver.wait(self.id);
         let mut check: Option<Try<'_>> = None;
+        let mut word = self.lease_word();
         self.show_run();
         loop {
             let now = self.now();
-            if until.is_some_and(|at| now >= at) {
+            // The planner knows what the end of a lease means.
+            if [until, self.lease_deadline()].into_iter().flatten().any(|at| now >= at) {
                 return Ok(());
             }
             if self.is_over_time(now) {
@@ -55,6 +58,7 @@ impl Supervisor {
                 biased;
                 changed = self.orders.changed() => Event::Order(changed.is_ok()),
                 ended = &mut wait => Event::Ended(ended),
+                () = Self::lease_news(&mut word) => Event::Lease,
                 (from, ok) = run(&mut check) => Event::Checked(from, ok),
                 () = tokio::time::sleep(nap.to_std()) => Event::Time,
             };
@@ -74,6 +78,7 @@ impl Supervisor {
                     }
                     self.show_run();
                 }
+                Event::Lease => self.hear_lease(),
                 Event::Time => {}
             }
         }
@@ -97,7 +102,7 @@ impl Supervisor {
     fn nap(&self, until: Option<Micros>, is_checking: bool, now: Micros) -> Micros {
         let run = self.run.as_ref();
         let due = if is_checking { None } else { run.and_then(|r| r.tracker.due()) };
-        let first = [until, due, self.time_limit(), self.well_at()].into_iter().flatten().min();
+        let first = [until, due, self.time_limit(), self.well_at(), self.lease_deadline()].into_iter().flatten().min();
         first.map_or(NAP_MAX, |at| Micros((at.0 - now.0).clamp(0, NAP_MAX.0)))
     }
 
@@ -127,6 +132,7 @@ impl Supervisor {
     async fn end_over_time(&mut self) -> Result<(), Gone> {
         let ended = self.end().await;
         self.finish_run(&ended);
+        self.account(&ended);
         self.record.ended = Some(Exit::TimeLimit);
         self.local.ended = Some(Exit::TimeLimit);
         self.save();
@@ -136,6 +142,14 @@ impl Supervisor {
     /// It ended by itself.
     fn ended(&mut self, ended: &Ended) {
         self.finish_run(ended);
+        self.account(ended);
+        if ended.expired {
+            // Not its fault: it is started again as soon as it may.
+            self.keeping.is_expired = true;
+            self.show_phase(Phase::Pending, "its lease ended");
+            self.save();
+            return;
+        }
         if self.wanted.spec.kind == WorkloadKind::Task {
             self.record.ended = Some(ended.exit);
             self.local.ended = Some(ended.exit);
@@ -158,16 +172,21 @@ impl Supervisor {
         }
     }
 
-    /// Bookkeeping for the end of any run.
+    /// It does not run any more.
     pub(super) fn finish_run(&mut self, ended: &Ended) {
         let now = self.now();
-        let epoch = self.run.as_ref().map_or(ended.epoch, |r| r.epoch);
+        self.ended_epoch = self.run.as_ref().map_or(ended.epoch, |r| r.epoch);
         if let Some(mut run) = self.run.take() {
             let health = run.tracker.health(now);
             self.show(|o| o.health = health);
         }
-        self.local.running = None;
+        (self.local.running, self.is_ending) = (None, false);
         self.use_artifact(None);
+    }
+
+    /// Bookkeeping for the end of any run.
+    pub(super) fn account(&self, ended: &Ended) {
+        let epoch = self.ended_epoch;
         lock(&self.shared.journal).close(self.id, epoch, ended.started, ended.at, ended.cpu);
         self.shared.save_journal();
     }
@@ -175,13 +194,19 @@ impl Supervisor {
     /// Ends it: asks, waits, kills.
     pub(super) async fn end(&mut self) -> Ended {
         let (driver, stop) = (self.shared.world.driver.clone(), self.wanted.spec.stop);
+        self.is_ending = true;
         self.show_phase(Phase::Stopping, "");
         driver.signal(self.id, Signal::Stop(stop.signal));
         let grace = Micros(stop.grace.0.clamp(0, GRACE_MAX.0)).to_std();
         if let Ok(ended) = tokio::time::timeout(grace, driver.wait(self.id)).await {
             return ended;
         }
-        // Killed until it is gone: there is no way around a process that the kernel will not let go.
+        self.kill_until_gone().await
+    }
+
+    /// Killed until it is gone: there is no way around a process that the kernel will not let go.
+    pub(super) async fn kill_until_gone(&mut self) -> Ended {
+        let driver = self.shared.world.driver.clone();
         loop {
             driver.signal(self.id, Signal::Kill);
             if let Ok(ended) = tokio::time::timeout(KILL_PATIENCE.to_std(), driver.wait(self.id)).await {

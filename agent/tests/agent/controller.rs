@@ -9,13 +9,15 @@ use chandler_agent::tls::{SERVER_NAME, fingerprint, provider};
 use chandler_protocol::artifact::{self, BulkRequest, BulkResponse, CHUNK, Manifest};
 use chandler_protocol::command::CommandResult;
 use chandler_protocol::frame::{BULK_MAX, CONTROL_MAX, FrameDecoder, JOIN_MAX, encode};
-use chandler_protocol::handshake::{self, Hello, Refusal, Welcome};
+use chandler_protocol::handshake::{self, Hello, Refusal, VERSION, Welcome};
 use chandler_protocol::inventory::HostInventory;
 use chandler_protocol::join::{self, JoinRequest, JoinResponse, JoinString};
+use chandler_protocol::lease::{LeaseGrant, LeaseRequest, LeaseWanted};
 use chandler_protocol::message::{AgentMessage, ControllerMessage};
 use chandler_protocol::state::{DesiredState, ObservedState};
 use chandler_protocol::telemetry::{self, Readings};
 use chandler_protocol::usage::UsageRecord;
+use chandler_protocol::way::ObservedWays;
 use chandler_protocol::{Digest, HostId, Micros, Timestamp};
 use quinn::crypto::rustls::QuicServerConfig;
 use rcgen::{
@@ -37,8 +39,11 @@ pub(crate) struct Heard {
     pub(crate) outputs: BTreeMap<String, Vec<u8>>,
     pub(crate) renewals: u32,
     pub(crate) alive: u32,
+    pub(crate) ways: Vec<ObservedWays>,
     pub(crate) chunks_given: u32,
     pub(crate) wrong: Vec<String>,
+    /// Every request for leases, with when it arrived.
+    pub(crate) asked: Vec<(std::time::Instant, LeaseRequest)>,
 }
 
 /// How the controller misbehaves.
@@ -49,6 +54,14 @@ pub(crate) struct Mood {
     /// The certificate was issued this long ago and ends in as long.
     pub(crate) life: Option<Duration>,
     pub(crate) keep_usage: bool,
+    /// The version of the messages that it speaks; the newest when absent.
+    pub(crate) version: Option<u16>,
+    /// How long leases last; none are given while it is absent.
+    pub(crate) lease: Option<Duration>,
+    /// Requests for leases get no answer.
+    pub(crate) is_mute: bool,
+    /// The generation of the newest lease that was given.
+    pub(crate) generation: u64,
 }
 
 pub(crate) struct Controller {
@@ -264,8 +277,9 @@ impl Desk {
         };
         self.heard.lock().unwrap().hellos.push(hello);
         let stored = self.heard.lock().unwrap().usage.keys().next_back().copied().unwrap_or(0);
+        let version = self.mood.lock().unwrap().version.unwrap_or(VERSION);
         let welcome = Welcome {
-            version: 1,
+            version,
             controller_time: now(),
             telemetry_interval: Micros::from_millis(100),
             heartbeat: Micros::from_millis(300),
@@ -339,8 +353,33 @@ impl Desk {
                 return Some(ControllerMessage::Renewed(self.authority.sign(&csr, None)));
             }
             AgentMessage::Alive => heard.alive += 1,
+            AgentMessage::Ways(ways) => heard.ways.push(ways),
+            AgentMessage::Lease(request) => {
+                heard.asked.push((std::time::Instant::now(), request.clone()));
+                return self.lease(&request).map(ControllerMessage::Lease);
+            }
         }
         None
+    }
+
+    /// Gives every lease that is asked for, or none.
+    fn lease(&self, request: &LeaseRequest) -> Option<LeaseGrant> {
+        let mut mood = self.mood.lock().unwrap();
+        if mood.is_mute {
+            return None;
+        }
+        let lasts = Micros::from_std(mood.lease.unwrap_or_default());
+        let mut given = Vec::new();
+        let is_giving = mood.lease.is_some();
+        for wanted in request.wanted.iter().filter(|_| is_giving) {
+            if wanted.generation == 0 {
+                mood.generation += 1;
+                given.push(LeaseWanted { generation: mood.generation, ..*wanted });
+            } else {
+                given.push(*wanted);
+            }
+        }
+        Some(LeaseGrant { nonce: request.nonce, lasts, renew: Micros(lasts.0 / 3), given })
     }
 
     async fn bulk(&self, mut out: quinn::SendStream, mut input: quinn::RecvStream) {

@@ -5,5 +5,8 @@
 mod controller;
 mod daemon;
 mod failures;
+mod leases;
 mod life;
+mod seals;
 mod tasks;
+mod ways;

@@ -24,8 +24,11 @@ pub use self::transport::Notice;
 use self::transport::{Call, Transport};
 use crate::artifact::{Artifact, ArtifactPublish, Blob};
 use crate::bill::{Bill, BillRun, LedgerCheck};
+use crate::criteria::ProviderCriteria;
+use crate::drain::{DrainReport, DrainRequest};
 use crate::event::{Event, EventQuery};
 use crate::host::{HistoryImport, Host};
+use crate::movement::{Move, MoveQuery, MoveRequest};
 use crate::offering::{Offering, OfferingApply};
 use crate::order::{Order, OrderRequest};
 use crate::page::{LIMIT_MAX, Page, PageQuery};
@@ -212,6 +215,27 @@ impl Client {
         self.transport.fetch(&self.call(Method::PATCH, &["sites", reference])?.if_match(etag)?.json(change)?).await
     }
 
+    /// Asks for a site to be left.
+    pub async fn site_drain(&self, reference: &str, drain: &DrainRequest) -> Result<DrainReport, ClientError> {
+        self.post(&["sites", reference, "drain"], drain).await
+    }
+    /// A site need not be left any more.
+    pub async fn site_undrain(&self, reference: &str) -> Result<DrainReport, ClientError> {
+        self.act(&["sites", reference, "undrain"]).await
+    }
+    /// How far the leaving of a site is.
+    pub async fn site_drain_report(&self, reference: &str) -> Result<DrainReport, ClientError> {
+        self.get(&["sites", reference, "drain"]).await
+    }
+    /// What the provider would rather have of the fleet.
+    pub async fn criteria(&self) -> Result<ProviderCriteria, ClientError> {
+        self.get(&["criteria"]).await
+    }
+    /// Says what the provider would rather have of the fleet, all of it.
+    pub async fn criteria_put(&self, criteria: &ProviderCriteria) -> Result<ProviderCriteria, ClientError> {
+        self.transport.fetch(&self.call(Method::PUT, &["criteria"])?.json(criteria)?).await
+    }
+
     /// Makes a join string.
     pub async fn join_token_create(&self, token: &JoinTokenCreate) -> Result<JoinTokenCreated, ClientError> {
         self.post(&["joinTokens"], token).await
@@ -236,6 +260,19 @@ impl Client {
     /// Ends a host's identity.
     pub async fn host_revoke(&self, reference: &str) -> Result<Host, ClientError> {
         self.act(&["hosts", reference, "revoke"]).await
+    }
+
+    /// Asks for a host to be left.
+    pub async fn host_drain(&self, reference: &str, drain: &DrainRequest) -> Result<DrainReport, ClientError> {
+        self.post(&["hosts", reference, "drain"], drain).await
+    }
+    /// A host need not be left any more.
+    pub async fn host_undrain(&self, reference: &str) -> Result<DrainReport, ClientError> {
+        self.act(&["hosts", reference, "undrain"]).await
+    }
+    /// How far the leaving of a host is.
+    pub async fn host_drain_report(&self, reference: &str) -> Result<DrainReport, ClientError> {
+        self.get(&["hosts", reference, "drain"]).await
     }
 
     /// Adds what is known from elsewhere to a host's history.
@@ -319,6 +356,18 @@ impl Client {
     /// Orders a service to be stopped and wiped.
     pub async fn service_delete(&self, reference: &str) -> Result<Order, ClientError> {
         self.transport.fetch(&self.call(Method::DELETE, &["services", reference])?).await
+    }
+    /// Moves a copy of a service elsewhere.
+    pub async fn service_move(&self, reference: &str, request: &MoveRequest) -> Result<Move, ClientError> {
+        self.post(&["services", reference, "move"], request).await
+    }
+    /// Lists moves, newest first.
+    pub async fn moves(&self, query: &MoveQuery) -> Result<Page<Move>, ClientError> {
+        self.list(&["moves"], query).await
+    }
+    /// A move by id.
+    pub async fn move_by_id(&self, id: &str) -> Result<Move, ClientError> {
+        self.get(&["moves", id]).await
     }
     /// Why a service is where it is.
     pub async fn service_explain(&self, reference: &str) -> Result<Explanation, ClientError> {

@@ -7,6 +7,7 @@ use chandler_protocol::unit::{Micros, MilliCpu, Ppm};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::drain::Draining;
 use crate::site::SiteRole;
 use crate::value::{Size, Time};
 
@@ -81,6 +82,9 @@ pub struct Host {
     pub state: HostState,
     /// Why, when there is something to say.
     pub note: String,
+    /// That it shall be left, and why; absent when it need not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining: Option<Draining>,
     /// When it was last heard from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]

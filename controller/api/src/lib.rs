@@ -7,8 +7,12 @@
 pub mod artifact;
 pub mod bill;
 pub mod client;
+pub mod criteria;
+pub mod drain;
 pub mod event;
 pub mod host;
+pub mod mobility;
+pub mod movement;
 pub mod offering;
 pub mod order;
 pub mod page;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::event::Event;
+use crate::mobility::{Criteria, FrontPlaces, MovePolicy, OnLoss, OnPartition, Prepare, Use};
 use crate::quote::Alternative;
 use crate::sla::SlaTerms;
 use crate::value::{Money, Size, Span, Time};
@@ -37,6 +38,12 @@ pub struct OrderRequest {
     /// Who may serve it and how.
     #[serde(default)]
     pub policy: Policy,
+    /// Where its front doors are, beside the customer's own computers and the hosts of services that use it.
+    #[serde(default, skip_serializing_if = "FrontPlaces::is_default")]
+    pub front: FrontPlaces,
+    /// Other services of the same customer that it uses, each through a front door on its own host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uses: Vec<Use>,
     /// The items of a task: each is one run of the command.
     #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "item", alias = "items")]
     pub items: Vec<TaskItem>,
@@ -112,6 +119,9 @@ pub struct Software {
     /// How to tell whether it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// How it is told before it is moved, if it wants to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepare: Option<Prepare>,
     /// What happens when it ends by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<Restart>,
@@ -217,7 +227,7 @@ pub struct Port {
     /// Its number, where the software cannot be told another; the agent chooses a free one otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixed: Option<u16>,
-    /// The stable local port of the front door. Kept with the order; front doors are not built yet.
+    /// The number it has at the service's front doors; where it is left out, each door chooses one and keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub front: Option<u16>,
 }
@@ -339,11 +349,30 @@ pub struct Policy {
     #[serde(default)]
     #[schema(value_type = Object)]
     pub replicas: Replicas,
+    /// How it may be moved.
+    #[serde(default, rename = "move", skip_serializing_if = "MovePolicy::is_default")]
+    pub mobility: MovePolicy,
+    /// What a copy does when it cannot hear the controller (default `keepRunning`; with exclusive state always `stop`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_partition: Option<OnPartition>,
+    /// What happens when the machine with its state is lost (default `wait`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_loss: Option<OnLoss>,
+    /// What the customer would rather have, within the SLA.
+    #[serde(default, skip_serializing_if = "Criteria::is_default")]
+    pub criteria: Criteria,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { owners: every_owner(), replicas: Replicas::default() }
+        Self {
+            owners: every_owner(),
+            replicas: Replicas::default(),
+            mobility: MovePolicy::default(),
+            on_partition: None,
+            on_loss: None,
+            criteria: Criteria::default(),
+        }
     }
 }
 

@@ -132,6 +132,16 @@ codes! {
         "No host meets all that was asked, even when empty. Where a changed term would help, the nearest offers are listed; otherwise the cause names what no host has.";
     NO_CAPACITY "E0302" 409 7 "the hosts that fit are full"
         "The SLA can be met, but not now. Wait, make the order smaller, or take one of the nearest offers.";
+    MOVE_REFUSED "E0310" 422 7 "it cannot go there"
+        "The place does not meet the service's SLA, policy or limits, is full, or takes no new work. The cause names the rule, and the nearest host that fits where there is one. Change the SLA or policy, or choose another place.";
+    MOVE_NOT_NOW "E0311" 409 6 "it may not move now"
+        "Only what runs can be moved, and a move that is being switched ends first. Look: chandler move list --service NAME.";
+    MOVE_THERE "E0312" 409 6 "it runs there already"
+        "Name another host, site or owner.";
+    CANNOT_DRAIN "E0313" 409 6 "it cannot be drained"
+        "The host's identity was revoked: nothing runs there any more, and nothing can.";
+    NOT_A_DESTINATION "E0314" 404 5 "there is no such destination"
+        "Name a host, a site, or an owner: customer, provider or remote. Computers of other customers are not found either. chandler service explain NAME lists the hosts that fit.";
     NOT_AN_ARTIFACT "E0401" 404 5 "there is no such artifact"
         "Publish it first: chandler artifact publish PATH --name N --version V.";
     DIGEST_MISMATCH "E0402" 422 1 "the content is not what its digest says"

@@ -1,9 +1,10 @@
 //! Services: what runs for a customer (TMF638), and task items likewise.
 
-use chandler_protocol::{AgreementId, AssignmentId, DecisionId, Digest, HostId, OrderId, ServiceId};
+use chandler_protocol::{AgreementId, AssignmentId, DecisionId, Digest, HostId, Micros, OrderId, ServiceId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::movement::Move;
 use crate::order::SoftwareKind;
 use crate::site::SiteRole;
 use crate::sla::Predicted;
@@ -109,6 +110,71 @@ pub struct Replacement {
     pub reason: String,
 }
 
+/// One front door of a service: a stable address on one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FrontDoor {
+    /// Name of the host.
+    pub host: String,
+    /// Its id.
+    #[schema(value_type = String)]
+    pub host_id: HostId,
+    /// Whether that host is connected: otherwise these are old values.
+    pub connected: bool,
+    /// Addresses there, by port name; empty while it does not listen.
+    pub addresses: Vec<DoorAddress>,
+    /// Whether requests wait there now.
+    pub holding: bool,
+    /// Requests and connections that wait there now.
+    pub waiting: u32,
+    /// What a person should know, for instance that a port is taken.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// HTTP requests and tcp connections since it was opened.
+    pub requests: u64,
+    /// Of these, how many got no answer of the service.
+    pub failed: u64,
+    /// HTTP answers of the service with a status of 500 or above.
+    pub errors: u64,
+    /// How many waited for a move or for a copy.
+    pub held: u64,
+    /// How many were sent again, safely.
+    pub retried: u64,
+    /// Long-lived connections that were ended because their copy moved.
+    pub cut: u64,
+    /// Median time to the first byte of an answer, in microseconds; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<i64>)]
+    pub p50_micros: Option<Micros>,
+    /// Its 95th percentile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<i64>)]
+    pub p95_micros: Option<Micros>,
+}
+
+/// Where a front door listens for one port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DoorAddress {
+    /// The port's name.
+    pub port: String,
+    /// `ADDRESS:NUMBER` on that host.
+    pub address: String,
+}
+
+/// Who owns a service's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Tenure {
+    /// The highest epoch that was given out. Grows with every change of owner.
+    pub epoch: u64,
+    /// Name of the host whose copy owns it; absent while nobody may write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// How far a hand-over is: `settled`, `sealing`, `sealed`, `committed` or `returning`.
+    pub stage: String,
+}
+
 /// What runs for a customer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -142,6 +208,15 @@ pub struct Service {
     pub agreement: AgreementId,
     /// Where its copies are.
     pub placements: Vec<Placement>,
+    /// Its front doors, in order of host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub front: Vec<FrontDoor>,
+    /// Who owns its state, when one copy at a time does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenure: Option<Tenure>,
+    /// Its moves that are under way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moves: Vec<Move>,
     /// What was promised when it was placed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted: Option<Predicted>,

@@ -4,7 +4,8 @@ use chandler_protocol::SiteId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::value::Money;
+use crate::drain::Draining;
+use crate::value::{Money, Span, Time};
 
 /// Whose computers a site has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -51,6 +52,31 @@ pub struct SiteUpdate {
     /// New rates, for usage from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rates: Option<Rates>,
+    /// When the site is worked on: it is left before and takes no new work. Replaces the windows that there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<Vec<Maintenance>>,
+    /// When its computers are there, such as `Mon-Fri 08:00-18:00 Europe/Berlin`; an empty text for always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hours: Option<String>,
+    /// How long before maintenance, or before the end of its hours, it is left, up to 7 d (default 30 min).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "30 min")]
+    pub lead: Option<Span>,
+}
+
+/// A time in which a site is worked on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Maintenance {
+    /// When it begins.
+    #[schema(value_type = String)]
+    pub from: Time,
+    /// When it ends.
+    #[schema(value_type = String)]
+    pub to: Time,
+    /// What is done; up to 512 characters.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// A place with computers of one owner.
@@ -72,4 +98,17 @@ pub struct Site {
     pub rates: Rates,
     /// How many hosts have joined.
     pub hosts: u32,
+    /// That it shall be left, and why; absent when it need not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining: Option<Draining>,
+    /// When it is worked on, those that are over left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub maintenance: Vec<Maintenance>,
+    /// When its computers are there; absent: always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hours: Option<String>,
+    /// How long before maintenance or the end of its hours it is left.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    pub lead: Span,
 }

@@ -93,6 +93,8 @@ pub struct SlaAmend {
 pub enum SlaStatus {
     /// Every measured term holds.
     Met,
+    /// Every measured term holds, and one will not for long.
+    AtRisk,
     /// A measured term does not hold.
     Violated,
     /// Not enough was measured yet.
@@ -113,6 +115,19 @@ pub struct SlaObjective {
     pub measured: String,
     /// Whether it holds.
     pub status: SlaStatus,
+    /// How much of what it allows is left in this calendar month; absent where it allows nothing or nothing is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<SlaBudget>,
+}
+
+/// The error budget of a term.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SlaBudget {
+    /// What is left of it, in parts per million.
+    pub left_ppm: u32,
+    /// How quickly it was used up in the last hour, in thousandths: 1,000 is exactly as quickly as is allowed.
+    pub burn_rate_milli: u64,
 }
 
 /// An SLA: the agreement and how it holds.

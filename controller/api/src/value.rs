@@ -136,6 +136,40 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
+/// An amount of data a second, written as `"50 MiB/s"`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rate(pub Size);
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/s", self.0)
+    }
+}
+
+impl FromStr for Rate {
+    type Err = ParseUnitError;
+    fn from_str(text: &str) -> Result<Self, ParseUnitError> {
+        let bad = || {
+            let shown: String = text.chars().take(40).collect();
+            ParseUnitError(format!("{shown:?} is not a rate: write a size and /s, such as \"50 MiB/s\""))
+        };
+        let size = text.trim().strip_suffix("/s").ok_or_else(bad)?;
+        size.trim().parse().map(|size| Self(Size(size))).map_err(|_| bad())
+    }
+}
+
+impl Serialize for Rate {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// Money a month, written as `"30 EUR/month"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MonthlyCost {
@@ -200,6 +234,10 @@ mod tests {
         }
         for (text, shown) in [("90 s", "90 s"), ("120 s", "2 min"), ("1500 ms", "1500 ms")] {
             assert_eq!(Span(text.parse().unwrap()).to_string(), shown);
+        }
+        assert_eq!("50 MiB/s".parse::<Rate>().unwrap().to_string(), "50 MiB/s");
+        for bad in ["50 MiB", "50 MiB/min", "fast", "-1 MiB/s", "MiB/s"] {
+            assert!(bad.parse::<Rate>().is_err(), "{bad} was taken for a rate");
         }
         assert_eq!(Size("1536 MiB".parse().unwrap()).to_string(), "1536 MiB");
     }

@@ -48,12 +48,16 @@ pub(crate) enum Command {
     Quote(noun::quote::Quote),
     /// Services and task items: what runs
     Service(noun::service::Service),
+    /// Moves: services on their way from one host to another
+    Move(noun::movement::Move),
     /// SLAs: what was agreed and whether it holds
     Sla(noun::sla::Sla),
     /// Hosts: computers with an agent
     Host(noun::host::Host),
     /// Sites: places with computers of one owner
     Site(noun::site::Site),
+    /// Criteria: what the provider would rather have of the fleet
+    Criteria(noun::criteria::Criteria),
     /// Parties: customers, site owners, the provider
     Party(noun::party::Party),
     /// Join strings: how computers join

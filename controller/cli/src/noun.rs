@@ -3,6 +3,8 @@
 pub(crate) mod artifact;
 pub(crate) mod bill;
 pub(crate) mod completions;
+pub(crate) mod criteria;
+pub(crate) mod drain;
 pub(crate) mod event;
 pub(crate) mod help;
 pub(crate) mod host;
@@ -10,6 +12,7 @@ pub(crate) mod join_token;
 pub(crate) mod ledger;
 pub(crate) mod login;
 pub(crate) mod man;
+pub(crate) mod movement;
 pub(crate) mod offering;
 pub(crate) mod order;
 pub(crate) mod party;
@@ -37,9 +40,11 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failu
         Command::Order(c) => c.run(session).await,
         Command::Quote(c) => c.run(session).await,
         Command::Service(c) => c.run(session).await,
+        Command::Move(c) => c.run(session).await,
         Command::Sla(c) => c.run(session).await,
         Command::Host(c) => c.run(session).await,
         Command::Site(c) => c.run(session).await,
+        Command::Criteria(c) => c.run(session).await,
         Command::Party(c) => c.run(session).await,
         Command::JoinToken(c) => c.run(session).await,
         Command::Token(c) => c.run(session).await,

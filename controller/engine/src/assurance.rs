@@ -1,108 +1,19 @@
 //! Assurance: which hosts are there, and whether each SLA holds as measured.
 
-use chandler_protocol::{HostId, Micros, Ppm, Timestamp};
+mod budget;
+mod indicator;
+mod watch;
 
-use crate::draft::Draft;
-use crate::event::Noun;
-use crate::fleet::{Host, HostState};
+pub use budget::Budget;
+pub use indicator::{Indicators, MINUTE, Reading, Slice, seen_door, turn};
+
+use chandler_protocol::{Micros, Ppm, Timestamp};
+
 use crate::model::Model;
-use crate::relocation;
-use crate::service::{Measured, Service, Trigger};
+use crate::service::{Measured, Service};
 use crate::sla::Terms;
 
-/// When silence means something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
-    /// A host is lost when it was silent for this long while the controller was up and listening.
-    pub grace: Micros,
-    /// When more than this share of the hosts fall silent together, nothing is concluded (promise P2).
-    pub freeze_share: Ppm,
-    /// A fleet of fewer hosts than this has no share that says anything.
-    pub freeze_least: usize,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { grace: Micros::from_secs(12), freeze_share: Ppm(500_000), freeze_least: 5 }
-    }
-}
-
-/// What [`watch`] found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Watch {
-    /// Decisions go on.
-    Calm,
-    /// Too many hosts fell silent together: the fault is more likely ours. Nobody is declared lost.
-    Frozen {
-        /// Silent hosts.
-        silent: usize,
-        /// Hosts that should be there.
-        of: usize,
-    },
-}
-
-/// Looks at who is silent. Hosts become unknown, lost, or active again; the work of lost ones is displaced.
-pub fn watch(draft: &mut Draft<'_>, patience: Patience) -> Watch {
-    let now = draft.now;
-    let hosts: Vec<_> = draft
-        .model
-        .hosts
-        .values()
-        .filter(|h| matches!(h.state, HostState::Active | HostState::Unknown))
-        .cloned()
-        .collect();
-    let silent: Vec<_> = hosts.iter().filter(|h| silence(&draft.model, h.id, now).0 > patience.grace.0).collect();
-    // Hosts that have been silent for long say nothing about the controller's own eyes: they are lost by now and
-    // not counted. Those here fell silent within the last grace period or two.
-    if hosts.len() >= patience.freeze_least
-        && silent.len() as u64 * 1_000_000 > hosts.len() as u64 * u64::from(patience.freeze_share.0)
-    {
-        return Watch::Frozen { silent: silent.len(), of: hosts.len() };
-    }
-    let lost: Vec<HostId> = silent.iter().map(|h| h.id).collect();
-    for host in &hosts {
-        let quiet = silence(&draft.model, host.id, now);
-        if lost.contains(&host.id) {
-            let reason = format!("silent for {quiet}, more than {}", patience.grace);
-            host_to(draft, host, HostState::Lost, &reason);
-            relocation::displace(draft, host.id, Trigger::HostFailed, &format!("host {} {reason}", host.name));
-        } else if host.state == HostState::Active
-            && !draft.model.pulse(host.id).connected
-            && quiet.0 > patience.grace.0 / 4
-        {
-            host_to(draft, host, HostState::Unknown, "connection lost; what runs there runs on");
-        }
-    }
-    Watch::Calm
-}
-
-/// How long a host has been silent while the controller was listening.
-fn silence(model: &Model, host: HostId, now: Timestamp) -> Micros {
-    now.since(model.pulse(host).seen_at.max(model.observable_since))
-}
-
-/// A host was heard from: it is active, and its history goes on. Before it has said what it is, nothing could be placed
-/// on it, so it is not active yet.
-pub fn heard(draft: &mut Draft<'_>, host: HostId) {
-    let Some(host) = draft.model.hosts.get(&host).filter(|h| h.inventory.is_some()).cloned() else { return };
-    if matches!(host.state, HostState::Registered | HostState::Unknown | HostState::Lost) {
-        let reason = if host.state == HostState::Registered { "first connection" } else { "connected again" };
-        host_to(draft, &host, HostState::Active, reason);
-    }
-}
-
-/// Moves a host to another state with its event.
-pub fn host_to(draft: &mut Draft<'_>, host: &Host, to: HostState, reason: &str) {
-    draft.event((Noun::Host, host.id.to_string(), &host.name), host.state.as_str(), to.as_str(), reason);
-    let up = to == HostState::Active;
-    // Unknown is neither up nor down: the stretch goes on until it is one or the other.
-    let history = match to {
-        HostState::Unknown => host.history,
-        _ => host.history.observe(up, draft.now, draft.model.observable_since),
-    };
-    let note = if up { String::new() } else { reason.to_owned() };
-    draft.put(Host { state: to, note, since: draft.now, history, ..host.clone() });
-}
+pub use watch::{Patience, Watch, heard, host_to, next_look, watch};
 
 /// The measurement after the service was found up or down at `now`; time in which the controller could not see
 /// counts as neither.
@@ -123,6 +34,8 @@ pub fn measure(before: Measured, up: bool, now: Timestamp, observable_since: Tim
 pub enum Status {
     /// It holds.
     Met,
+    /// It holds, and will not for long: what it allows is used up too quickly, or nearly gone.
+    AtRisk,
     /// It does not.
     Violated,
     /// Not enough was measured.
@@ -142,6 +55,8 @@ pub struct Objective {
     pub measured: String,
     /// Whether it holds.
     pub status: Status,
+    /// How much of what it allows is left, where it allows anything.
+    pub budget: Option<Budget>,
 }
 
 /// Every term of a service's SLA as measured up to `now`. `currency` stands behind amounts of money.
@@ -155,27 +70,14 @@ pub fn objectives(model: &Model, service: &Service, terms: &Terms, now: Timestam
             predicted: service.predicted.map_or(String::new(), |p| format!("{} {currency}/month", p.monthly_cost)),
             measured: rate.map_or(String::new(), |r| format!("{r} {currency}/month at what is reserved now")),
             status: verdict(rate.map(|r| r <= max)),
+            budget: None,
         });
     }
     if let Some(max) = terms.p95_max {
-        let p95 = answer_p95(model, service);
-        list.push(Objective {
-            name: "interactivity",
-            target: format!("95 % within {max}"),
-            predicted: service.predicted.and_then(|p| p.p95).map_or(String::new(), |p| p.to_string()),
-            measured: p95.map_or(String::new(), |p| p.to_string()),
-            status: verdict(p95.map(|p| p <= max)),
-        });
+        list.push(interactivity(model, service, max, now));
     }
     if let Some(min) = terms.availability_min {
-        let share = measured_availability(service, now, model.observable_since);
-        list.push(Objective {
-            name: "availability",
-            target: format!("at least {min}"),
-            predicted: service.predicted.map_or(String::new(), |p| p.availability.to_string()),
-            measured: share.map_or(String::new(), |s| s.to_string()),
-            status: verdict(share.map(|s| s >= min)),
-        });
+        list.push(availability(model, service, min, now));
     }
     if !terms.residency.is_empty() {
         let countries: Vec<_> = model
@@ -188,9 +90,63 @@ pub fn objectives(model: &Model, service: &Service, terms: &Terms, now: Timestam
             predicted: countries.join(", "),
             measured: countries.join(", "),
             status: verdict((!countries.is_empty()).then(|| countries.iter().all(|c| terms.residency.contains(c)))),
+            budget: None,
         });
     }
     list
+}
+
+/// As users felt it at the front doors; where nobody asked, as health checks and round trips let expect.
+fn interactivity(model: &Model, service: &Service, max: Micros, now: Timestamp) -> Objective {
+    let own = model.indicators.get(&service.id).filter(|i| i.month(now).answers > 0);
+    let own = own.map(|i| i.up_to(service, now, model.observable_since));
+    let felt = own.as_ref().and_then(Indicators::p95);
+    let (measured, status, budget) = match &own {
+        Some(own) => {
+            let budget = budget::of_interactivity(own, now);
+            let slow = own.month(now).slow_share().unwrap_or_default();
+            let p95 = felt.map_or(String::new(), |p| format!("{p} at the front doors in the last hour; "));
+            (format!("{p95}{slow} took longer this month"), spent(&budget), Some(budget))
+        }
+        None => {
+            let p95 = answer_p95(model, service);
+            let text = p95.map_or(String::new(), |p| format!("{p} by health checks and round trips"));
+            (text, verdict(p95.map(|p| p <= max)), None)
+        }
+    };
+    let predicted = service.predicted.and_then(|p| p.p95).map_or(String::new(), |p| p.to_string());
+    Objective { name: "interactivity", target: format!("95 % within {max}"), predicted, measured, status, budget }
+}
+
+/// Of the calendar month, from the service's first answer on.
+fn availability(model: &Model, service: &Service, min: Ppm, now: Timestamp) -> Objective {
+    let so_far = measured_availability(service, now, model.observable_since);
+    let since = service.completed_at.unwrap_or(now);
+    let budget = model
+        .indicators
+        .get(&service.id)
+        .map(|own| budget::of_availability(&own.up_to(service, now, model.observable_since), min, since, now));
+    let status = match (&budget, so_far) {
+        (_, None) => Status::NotDetermined,
+        (Some(budget), Some(_)) => spent(budget),
+        (None, Some(share)) => verdict(Some(share >= min)),
+    };
+    Objective {
+        name: "availability",
+        target: format!("at least {min}"),
+        predicted: service.predicted.map_or(String::new(), |p| p.availability.to_string()),
+        measured: so_far.map_or(String::new(), |s| s.to_string()),
+        status,
+        budget,
+    }
+}
+
+const fn spent(budget: &Budget) -> Status {
+    match (budget.is_spent, budget.is_low) {
+        (true, _) => Status::Violated,
+        (_, true) => Status::AtRisk,
+        _ => Status::Met,
+    }
 }
 
 fn verdict(holds: Option<bool>) -> Status {
@@ -240,21 +196,6 @@ pub fn measured_availability(service: &Service, now: Timestamp, observable_since
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Change;
-    use crate::placement::example::spot;
-
-    #[test]
-    fn a_host_is_active_once_it_has_said_what_it_is() {
-        let known = Host { state: HostState::Registered, ..spot(1, 1).host };
-        for (inventory, expect) in [(None, HostState::Registered), (known.inventory.clone(), HostState::Active)] {
-            let mut model = Model::default();
-            model.apply(&Change::from(Host { inventory, ..known.clone() }));
-            let mut ids = || [0; 10];
-            let mut draft = Draft::new(&model, Timestamp(0), "test", &mut ids);
-            heard(&mut draft, known.id);
-            assert_eq!(draft.model.hosts[&known.id].state, expect);
-        }
-    }
 
     #[test]
     fn downtime_is_counted_only_while_the_controller_could_see() {

@@ -101,7 +101,8 @@ fn replicas(service: &Service, copies: &[&Assignment], found: &mut Vec<Violation
     if running > most as usize {
         report(found, "replicas", format!("{} has {running} copies, at most {most} are allowed", service.id));
     }
-    let held = held().count();
+    // What is being received, or was sealed, does not run.
+    let held = held().filter(|a| a.is_to_run()).count();
     if is_exclusive(service) && held > 1 {
         report(found, "exclusive", format!("{} may run once and is to run {held} times", service.id));
     }

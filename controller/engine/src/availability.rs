@@ -1,9 +1,15 @@
 //! How often a host will be up: a Beta posterior over what was seen of it, shrunk towards its kind.
 
+mod bins;
+mod forecast;
+
 use chandler_protocol::{Micros, Ppm, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::site::SiteRole;
+
+pub use bins::Bins;
+pub use forecast::{Forecast, forecast};
 
 /// How often a host was there, in its life so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +22,9 @@ pub struct History {
     pub outages: u32,
     /// The stretch that is going on: whether it is up, and since when. `None` before the first connection.
     pub current: Option<(bool, Timestamp)>,
+    /// At which hours it was there, closed stretches only.
+    #[serde(default)]
+    pub hours: Bins,
 }
 
 impl History {
@@ -24,7 +33,9 @@ impl History {
     #[must_use]
     pub fn observe(mut self, up: bool, now: Timestamp, observable_since: Timestamp) -> Self {
         if let Some((was_up, since)) = self.current {
-            let seen = now.since(since.max(observable_since));
+            let from = since.max(observable_since);
+            let seen = now.since(from);
+            self.hours = self.hours.with(was_up, from, now);
             if was_up {
                 self.up.0 = self.up.0.saturating_add(seen.0);
             } else {
@@ -51,14 +62,13 @@ const fn prior(kind: SiteRole) -> (Ppm, i64) {
 /// Predicted share of the time that a host is up: the posterior mean of a Beta distribution whose counts are
 /// hours seen up and down plus the prior of its kind.
 pub fn estimate(history: &History, kind: SiteRole, now: Timestamp, observable_since: Timestamp) -> Ppm {
-    let seen = match history.current {
-        Some((up, _)) => history.observe(up, now, observable_since),
-        None => *history,
-    };
+    let open = history.current.map(|(up, since)| (up, now.since(since.max(observable_since)).0));
+    let extra = |of: bool| open.filter(|(up, _)| *up == of).map_or(0, |(_, time)| i128::from(time));
+    let (seen_up, seen_down) = (i128::from(history.up.0) + extra(true), i128::from(history.down.0) + extra(false));
     let (mean, hours) = prior(kind);
     let weight = i128::from(Micros::from_secs(hours * 3_600).0);
-    let up = i128::from(seen.up.0) + weight * i128::from(mean.0) / 1_000_000;
-    let total = i128::from(seen.up.0) + i128::from(seen.down.0) + weight;
+    let up = seen_up + weight * i128::from(mean.0) / 1_000_000;
+    let total = seen_up + seen_down + weight;
     Ppm(u32::try_from(up * 1_000_000 / total.max(1)).unwrap_or(1_000_000))
 }
 
@@ -88,7 +98,7 @@ mod tests {
     #[test]
     fn new_hosts_are_believed_to_be_like_their_kind_and_then_like_themselves() {
         let check = |up, down, kind| {
-            let history = History { up: hours(up), down: hours(down), outages: 0, current: None };
+            let history = History { up: hours(up), down: hours(down), ..History::default() };
             estimate(&history, kind, Timestamp(0), Timestamp(0)).0
         };
         assert_eq!(check(0, 0, SiteRole::Provider), 999_000);

@@ -6,7 +6,10 @@
 mod admit;
 mod advance;
 #[cfg(test)]
+pub(crate) mod example;
+#[cfg(test)]
 mod stories;
 
 pub use admit::{admit, cancel};
+pub(crate) use advance::note_failure;
 pub use advance::{advance, observe};

@@ -7,20 +7,23 @@ use std::sync::Arc;
 
 use chandler_protocol::way::{ObservedDoor, ObservedPath, Told};
 use chandler_protocol::{
-    AgreementId, AssignmentId, BillId, Digest, HostId, MicroMoney, Micros, MoveId, OrderId, PartyId, ServiceId, SiteId, Timestamp,
-    TokenId,
+    AgreementId, AssignmentId, BillId, Digest, HostId, MicroMoney, Micros, MoveId, OrderId, PartyId, ServiceId, SiteId,
+    Timestamp, TokenId,
 };
 use imbl::{OrdMap, OrdSet};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::assurance::Indicators;
 use crate::catalogue::Offering;
+use crate::criteria::ProviderCriteria;
 use crate::event::Event;
 use crate::finance::{Bill, Meter, UsageRow};
 use crate::fleet::{Capacity, Host, HostState, Pulse};
 use crate::identity::{JoinToken, Token};
 use crate::movement::Move;
 use crate::order::Order;
+use crate::outlook::Outlook;
 use crate::party::Party;
 use crate::placement::Decision;
 use crate::service::{Assignment, ClosedAssignment, Service, ServiceState};
@@ -110,6 +113,8 @@ macro_rules! records {
             pub observable_since: Timestamp,
             /// The same by the clock that never jumps: before it, any lease may have been given. Not in the store.
             pub leasing_since: Micros,
+            /// How long after it was last given a lease a copy has surely stopped; zero: 12 s. Not in the store.
+            pub grace: Micros,
             /// When each leased assignment was last given a lease, by the clock that never jumps. Not in the store.
             pub leases: OrdMap<AssignmentId, Micros>,
             /// What each door last said of itself, by service and host. Not in the store.
@@ -138,6 +143,18 @@ macro_rules! records {
             pub live: OrdSet<ServiceId>,
             /// Moves under way of each service. Derived.
             pub moving: OrdMap<ServiceId, OrdSet<MoveId>>,
+            /// Every move of each service, and of them all, in the order in which they were decided. Derived.
+            pub moves_by_service: OrdMap<ServiceId, OrdSet<(Timestamp, MoveId)>>,
+            /// Derived.
+            pub moves_by_time: OrdSet<(Timestamp, MoveId)>,
+            /// Hosts of each site. Derived.
+            pub by_site: OrdMap<SiteId, OrdSet<HostId>>,
+            /// Sites of each owner. Derived.
+            pub by_owner: OrdMap<PartyId, OrdSet<SiteId>>,
+            /// Live services that ask for front doors at places of their own choice. Derived.
+            pub fronted: OrdSet<ServiceId>,
+            /// Live services that use others. Derived.
+            pub using: OrdMap<PartyId, OrdSet<ServiceId>>,
         }
 
         impl Record {
@@ -204,8 +221,14 @@ records! {
     ClosedAssignment closed_assignments: AssignmentId => ClosedAssignment, |v: &ClosedAssignment| v.id, |v: &ClosedAssignment| v.id.to_string();
     /// How much of each host's usage is stored.
     Meter meters: HostId => Meter, |v: &Meter| v.host, |v: &Meter| v.host.to_string();
+    /// What was measured of each service.
+    Indicators indicators: ServiceId => Indicators, |v: &Indicators| v.service, |v: &Indicators| v.service.to_string();
     /// Moves.
     Move moves: MoveId => Move, |v: &Move| v.id, |v: &Move| v.id.to_string();
+    /// What the provider would rather have, of each site and, under no id, of the fleet.
+    ProviderCriteria criteria: Option<SiteId> => ProviderCriteria, |v: &ProviderCriteria| v.site, |v: &ProviderCriteria| v.site.map_or_else(|| "fleet".to_owned(), |s| s.to_string());
+    /// Smoothed rates of sites.
+    Outlook outlooks: SiteId => Outlook, |v: &Outlook| v.site, |v: &Outlook| v.site.to_string();
     /// Bills.
     Bill bills: BillId => Bill, |v: &Bill| v.id, |v: &Bill| v.id.to_string();
 }
@@ -254,7 +277,10 @@ from_record!(
     Assignment,
     ClosedAssignment,
     Meter,
+    Indicators,
     Move,
+    ProviderCriteria,
+    Outlook,
     Bill
 );
 
@@ -274,6 +300,8 @@ impl Model {
                     Record::Service(s) => self.index_service(s),
                     Record::Order(o) => self.index_order(o),
                     Record::Move(m) => self.index_move(m),
+                    Record::Host(h) => self.index_host(h),
+                    Record::Site(s) => self.index_site(s),
                     _ => {}
                 }
                 record.put(self);
@@ -287,7 +315,9 @@ impl Model {
                 self.closed_assignments.remove(id);
             }
             Change::ForgetMove(id) => {
-                self.moves.remove(id);
+                if let Some(old) = self.moves.remove(id) {
+                    self.unindex_move(&old);
+                }
             }
             Change::RemoveToken(id) => {
                 self.tokens.remove(id);
@@ -339,6 +369,18 @@ impl Model {
         } else {
             self.live.insert(new.id);
         }
+        if ended || new.policy.front.on.is_empty() {
+            self.fronted.remove(&new.id);
+        } else {
+            self.fronted.insert(new.id);
+        }
+        if ended || new.policy.uses.is_empty() {
+            if let Some(set) = self.using.get_mut(&new.customer) {
+                set.remove(&new.id);
+            }
+        } else {
+            self.using.entry(new.customer).or_default().insert(new.id);
+        }
         if new.item.is_none() {
             let key = (new.customer, new.name.clone());
             if !ended {
@@ -349,7 +391,24 @@ impl Model {
         }
     }
 
+    fn unindex_move(&mut self, old: &Move) {
+        let key = (old.started_at, old.id);
+        self.moves_by_time.remove(&key);
+        if let Some(set) = self.moves_by_service.get_mut(&old.service) {
+            set.remove(&key);
+        }
+        if let Some(set) = self.moving.get_mut(&old.service) {
+            set.remove(&old.id);
+        }
+    }
+
     fn index_move(&mut self, new: &Arc<Move>) {
+        if let Some(old) = self.moves.get(&new.id).cloned() {
+            self.unindex_move(&old);
+        }
+        let key = (new.started_at, new.id);
+        self.moves_by_time.insert(key);
+        self.moves_by_service.entry(new.service).or_default().insert(key);
         if new.phase.is_final() {
             if let Some(set) = self.moving.get_mut(&new.service) {
                 set.remove(&new.id);
@@ -357,6 +416,22 @@ impl Model {
         } else {
             self.moving.entry(new.service).or_default().insert(new.id);
         }
+    }
+
+    fn index_host(&mut self, new: &Arc<Host>) {
+        let before = self.hosts.get(&new.id).map(|h| h.site).filter(|site| *site != new.site);
+        if let Some(set) = before.and_then(|site| self.by_site.get_mut(&site)) {
+            set.remove(&new.id);
+        }
+        self.by_site.entry(new.site).or_default().insert(new.id);
+    }
+
+    fn index_site(&mut self, new: &Arc<Site>) {
+        let before = self.sites.get(&new.id).map(|s| s.owner).filter(|owner| *owner != new.owner);
+        if let Some(set) = before.and_then(|owner| self.by_owner.get_mut(&owner)) {
+            set.remove(&new.id);
+        }
+        self.by_owner.entry(new.owner).or_default().insert(new.id);
     }
 
     fn index_order(&mut self, new: &Arc<Order>) {
@@ -383,9 +458,36 @@ impl Model {
         self.by_order.get(&order).into_iter().flatten().filter_map(|id| self.services.get(id))
     }
 
+    /// The hosts of one site, in order of id.
+    pub fn hosts_of(&self, site: SiteId) -> impl Iterator<Item = &Arc<Host>> {
+        self.by_site.get(&site).into_iter().flatten().filter_map(|id| self.hosts.get(id))
+    }
+
+    /// The sites of one party, in order of id.
+    pub fn sites_of(&self, owner: PartyId) -> impl Iterator<Item = &Arc<Site>> {
+        self.by_owner.get(&owner).into_iter().flatten().filter_map(|id| self.sites.get(id))
+    }
+
     /// The moves of one service that are under way, in order of id.
     pub fn moves_of(&self, service: ServiceId) -> impl Iterator<Item = &Arc<Move>> {
         self.moving.get(&service).into_iter().flatten().filter_map(|id| self.moves.get(id))
+    }
+
+    /// Every move of one service, the newest first; those that were only considered too.
+    pub fn moves_about(&self, service: ServiceId) -> impl Iterator<Item = &Arc<Move>> {
+        let all = self.moves_by_service.get(&service).into_iter().flat_map(|set| set.iter().rev());
+        all.filter_map(|(_, id)| self.moves.get(id))
+    }
+
+    /// Every move that was decided at or after a moment, the newest first; those that were only considered too.
+    pub fn moves_since(&self, at: Timestamp) -> impl Iterator<Item = &Arc<Move>> {
+        let recent = self.moves_by_time.iter().rev().take_while(move |(decided, _)| *decided >= at);
+        recent.filter_map(|(_, id)| self.moves.get(id))
+    }
+
+    /// What the provider would rather have of one site, or, with no id, of the fleet.
+    pub fn criteria_of(&self, site: Option<SiteId>) -> Option<&ProviderCriteria> {
+        self.criteria.get(&site).map(AsRef::as_ref)
     }
 
     /// What the doors of one service last said of themselves, in order of host.

@@ -2,9 +2,7 @@
 //!
 //! Here is what a move is; [`crate::relocation`] decides that there shall be one and takes its steps.
 
-use chandler_protocol::{
-    AssignmentId, Bytes, HostId, MicroMoney, Micros, MoveId, PartyId, ServiceId, Timestamp,
-};
+use chandler_protocol::{AssignmentId, Bytes, HostId, MicroMoney, Micros, MoveId, PartyId, ServiceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::service::Trigger;

@@ -4,6 +4,7 @@ use chandler_protocol::workload::{InputFile, Probe, WorkloadSpec};
 use chandler_protocol::{AgreementId, Bytes, Micros, OrderId, PartyId, ServiceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::criteria::Criteria;
 use crate::sla::{Alternative, Terms};
 
 /// What an order does.
@@ -111,6 +112,9 @@ pub struct Policy {
     /// Services that it uses, each through a front door on its own host.
     #[serde(default)]
     pub uses: Vec<Use>,
+    /// What the customer would rather have, within the SLA.
+    #[serde(default)]
+    pub criteria: Criteria,
 }
 
 /// What a copy does when it cannot hear the controller.

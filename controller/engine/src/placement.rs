@@ -31,7 +31,7 @@ use crate::site::{Rates, SiteRole};
 use crate::sla::{Alternative, Predicted, Terms};
 
 pub use alternatives::{BOTH, around};
-pub use choose::{is_placeable, place};
+pub use choose::{Standing, is_placeable, place, standing};
 pub use explain::decision;
 pub use price::{HOURS_PER_MONTH, MonthlyPrice, monthly};
 pub use view::{access_rtt, views, views_of};
@@ -58,6 +58,8 @@ pub struct HostView<'m> {
     pub rates: Rates,
     /// How it is, right now.
     pub state: HostState,
+    /// Why it takes no new work and is left, if so.
+    pub closed: Option<Closing>,
     /// Measured round-trip time between it and the controller.
     pub rtt: Option<Micros>,
     /// Predicted share of the time it is up.
@@ -70,6 +72,31 @@ pub struct HostView<'m> {
     pub own: Option<Capacity>,
     /// How often software failed on it in the last hour.
     pub recent_failures: u32,
+}
+
+/// Why a host takes no new work and is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// It is drained.
+    Host,
+    /// Its site is drained.
+    Site,
+    /// Its site is worked on, or will be soon.
+    Maintenance,
+    /// Its site's hours are over, or will be soon.
+    Hours,
+}
+
+impl Closing {
+    /// In words, behind the name of the host.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "is being drained",
+            Self::Site => "is at a site that is being drained",
+            Self::Maintenance => "is at a site that is worked on now or soon",
+            Self::Hours => "is at a site whose hours are over now or soon",
+        }
+    }
 }
 
 /// What is to be placed.

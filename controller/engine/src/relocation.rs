@@ -1,38 +1,66 @@
 //! Relocation: what makes a service change its place, and the change itself.
 //!
-//! One mechanism serves every trigger: place the service anew with its current hosts in sight, and settle the
-//! difference. Copies on hosts that were chosen again stay untouched; new ones are reserved; old ones leave once
-//! the new ones are healthy.
+//! One mechanism serves every trigger: place the service anew with its current hosts in sight, and [`settle`] the
+//! difference. Copies on hosts that were chosen again stay untouched; each that leaves does so in a move
+//! ([`crate::movement`]), which [`step_moves`] takes from phase to phase as agents and front doors report.
 
+mod conclude;
+mod epoch;
+mod exclusive;
+mod lease;
+mod operator;
+mod overlap;
+mod phase;
+mod plan;
+mod retire;
+mod rollback;
+mod route;
+mod settle;
+mod step;
+#[cfg(test)]
+mod stories;
 pub mod tenure;
+pub mod trigger;
+
+pub(crate) use conclude::{WAITS_FOR_HOST, freeze};
+pub use conclude::{conclude, returned};
+pub(crate) use epoch::renew;
+pub use lease::{lease, lease_over};
+pub use operator::{Destination, NotMoved, order_move};
+pub(crate) use phase::is_told;
+pub use phase::next_look;
+pub use plan::{Plan, may_move, plan_move};
+pub use retire::retire;
+pub(crate) use rollback::abandon_all;
+pub(crate) use rollback::{give_way, may_give_way};
+pub(crate) use route::{is_held, is_quiet, keep_route};
+pub(crate) use step::failure_text;
+pub use step::step_moves;
 
 use std::sync::Arc;
 
 use chandler_protocol::state::Target;
-use chandler_protocol::{AssignmentId, DecisionId, HostId, Micros};
+use chandler_protocol::{DecisionId, HostId, Micros};
 
+use self::tenure::Stage;
 use crate::assurance;
+use self::trigger::storm;
 use crate::draft::Draft;
 use crate::event::Noun;
+use crate::movement::MovePhase;
 use crate::placement::{self, Outcome, Request};
-use crate::service::{
-    AllocationState, Assignment, Displaced, OperatingStatus, REPLACEMENTS_KEPT, Replacement, Service, ServiceState,
-    Trigger,
-};
+use crate::service::{AllocationState, Assignment, Displaced, OperatingStatus, Service, ServiceState, Trigger};
 use crate::sla::Terms;
 
-/// Takes all work of a host away from it: its copies are released there and their services look for a new place.
-///
-/// Exclusive state stays where it is while nobody knows whether its host still runs it: silence is no proof that it does
-/// not, and two writers are worse than none. Revoking the host, or deleting the service, decides it.
-pub fn displace(draft: &mut Draft<'_>, host: HostId, trigger: Trigger, reason: &str) {
-    let here: Vec<_> = draft.model.assignments_of_host(host).cloned().collect();
-    for assignment in here.iter().filter(|a| a.state != AllocationState::Releasing) {
-        let service = draft.model.services.get(&assignment.service);
-        if trigger == Trigger::HostFailed && service.is_some_and(|s| s.is_exclusive()) {
-            continue;
-        }
-        displace_one(draft, assignment, trigger, reason);
+/// Takes all work of a host that is gone away from it, as far as that may be concluded now ([`conclude`]); the rest
+/// follows when it may.
+pub fn displace(draft: &mut Draft<'_>, host: HostId) {
+    let mut services: Vec<_> = draft.model.assignments_of_host(host).map(|a| a.service).collect();
+    services.dedup();
+    for service in services {
+        step_moves(draft, service);
+        conclude(draft, service);
+        keep_route(draft, service);
     }
 }
 
@@ -72,12 +100,18 @@ fn leave(draft: &mut Draft<'_>, assignment: &Assignment, target: Target, reason:
         AllocationState::Releasing.as_str(),
         reason,
     );
-    draft.put(Assignment {
-        state: AllocationState::Releasing,
-        target,
-        epoch: assignment.epoch + 1,
-        ..assignment.clone()
-    });
+    renew(draft, Assignment { state: AllocationState::Releasing, target, ..assignment.clone() });
+}
+
+/// Whether this copy owns its service's state, or gave it up to one that customers are not served by yet: then nothing
+/// of it is removed (P9).
+fn carries_owner(draft: &Draft<'_>, copy: &Assignment) -> bool {
+    let tenure = draft.model.services.get(&copy.service).and_then(|s| s.tenure);
+    tenure.is_some_and(|t| {
+        let source = matches!(t.stage, Stage::Committed { from, .. } if from == copy.id);
+        let heir = matches!(t.stage, Stage::Returning { to, .. } if to == copy.id);
+        t.owner == Some(copy.id) || source || heir
+    })
 }
 
 /// Finds places for every service that has too few copies, in the order of their turn. Gives how many still wait.
@@ -88,14 +122,18 @@ pub fn place_waiting(draft: &mut Draft<'_>) -> usize {
         .iter()
         .filter_map(|id| draft.model.services.get(id))
         .filter(|s| wants_place(draft, s))
-        .map(|s| (s.turn, s.id))
+        .map(|s| (storm::turn(draft, s), s.turn, s.id))
         .collect();
     waiting.sort_unstable();
     let mut left = 0;
     // Items of one order ask for the same: once one of them finds no room, the others need not ask again now.
     let mut full_orders = Vec::new();
-    for (_, id) in waiting {
+    for (_, _, id) in waiting {
         let Some(service) = draft.model.services.get(&id).cloned() else { continue };
+        if storm::holds_back(draft, &service) {
+            left += 1;
+            continue;
+        }
         if service.is_task() && full_orders.contains(&service.order) {
             left += 1;
             continue;
@@ -118,6 +156,8 @@ fn place_again(draft: &mut Draft<'_>, service: &Arc<Service>) -> bool {
         Some(d) => (d.trigger, Vec::new()),
         None => (Trigger::Order, Vec::new()),
     };
+    let mut avoid = avoid;
+    avoid.extend(settle::failed_places(draft, service));
     let elsewhere = !avoid.is_empty() && decide(draft, service, &terms, trigger, &avoid).0.refusal.is_none();
     let avoid = if elsewhere { avoid } else { Vec::new() };
     replan(draft, service, &terms, trigger, &avoid).is_ok()
@@ -131,8 +171,16 @@ fn wants_place(draft: &Draft<'_>, service: &Service) -> bool {
     if !matches!(service.state, ServiceState::Reserved | ServiceState::Active) || service.exit.is_some() {
         return false;
     }
-    let copies =
-        draft.model.assignments_of(service.id).filter(|a| a.state != AllocationState::Releasing && !a.leaving).count();
+    // A move ends one way or the other before another place is looked for.
+    if draft.model.moves_of(service.id).any(|m| m.phase != MovePhase::Draining) || conclude::is_frozen(service) {
+        return false;
+    }
+    let copies = settle::standing(&draft.model, service);
+    let waits = |a: &Assignment| draft.model.hosts.get(&a.host).is_none_or(|h| phase::is_gone(h.state));
+    if settle::carries(service) && copies.iter().any(|a| waits(a)) {
+        return false;
+    }
+    let copies = copies.iter().filter(|a| !a.leaving).count();
     service.status != OperatingStatus::Failed && copies < service.copies.max(1) as usize
 }
 
@@ -159,7 +207,7 @@ pub fn replan(
     }
     let decision_id = decision.id;
     draft.put(crate::model::Change::Decision(Arc::new(decision.clone())));
-    settle(draft, service, &outcome, decision_id, trigger, &decision.text);
+    settle::settle(draft, service, &outcome, decision_id, trigger, &decision.text);
     Ok(())
 }
 
@@ -173,13 +221,12 @@ pub fn decide(
 ) -> (Outcome, placement::Decision) {
     let id = DecisionId::from_random(draft.id());
     let model = &draft.model;
-    let current: Vec<_> =
-        model.assignments_of(service.id).filter(|a| a.state != AllocationState::Releasing).map(|a| a.host).collect();
+    let copies = settle::standing(model, service);
+    let current: Vec<_> = copies.iter().map(|a| a.host).collect();
     let mut views = placement::views_of(model, draft.now, service.id);
-    if service.is_exclusive() && !current.is_empty() {
-        // State does not travel yet, and must never be left behind silently: such a service stays where it is.
-        views.retain(|v| current.contains(&v.host.id));
-    }
+    // Where a copy is just leaving there is no place for another one.
+    let left: Vec<_> = model.moves_of(service.id).filter_map(|m| m.from.map(|_| m.from_host)).collect();
+    views.retain(|v| !left.contains(&v.host.id) || current.contains(&v.host.id));
     let request = Request {
         customer: service.customer,
         spec: &service.spec,
@@ -193,10 +240,32 @@ pub fn decide(
         current: &current,
         currency: &model.currency,
     };
-    let outcome = placement::place(&views, &request);
-    let decision =
+    let mut outcome = placement::place(&views, &request);
+    let stays = settle::carries(service) && stay(&mut outcome, &views, &request);
+    let mut decision =
         placement::decision(id, service.id, draft.now, model.generation, trigger, &outcome, &views, &request);
+    if stays {
+        decision.text = format!("it stays where its state is, which meets the SLA; {}", decision.text);
+    }
     (outcome, decision)
+}
+
+/// State is not moved for money alone whenever something is ordered: where the places that it has meet the SLA, they are
+/// chosen again. Gives whether others were chosen before.
+fn stay(outcome: &mut Outcome, views: &[placement::HostView<'_>], request: &Request<'_>) -> bool {
+    if request.current.is_empty() || outcome.chosen().all(|c| request.current.contains(&c.host)) {
+        return false;
+    }
+    let here: Vec<_> = views.iter().filter(|v| request.current.contains(&v.host.id)).cloned().collect();
+    let again = placement::place(&here, request);
+    if again.refusal.is_some() {
+        return false;
+    }
+    for candidate in &mut outcome.candidates {
+        candidate.chosen = again.chosen().any(|c| c.host == candidate.host);
+    }
+    outcome.predicted = again.predicted;
+    true
 }
 
 /// The software's own answer time as measured on its hosts, without the way there.
@@ -225,147 +294,6 @@ fn keep_waiting(draft: &mut Draft<'_>, service: &Service, decision: placement::D
     let id = decision.id;
     draft.put(crate::model::Change::Decision(Arc::new(decision)));
     draft.put(Service { decision: Some(id), reason, ..service.clone() });
-}
-
-/// Turns the chosen hosts into assignments.
-fn settle(
-    draft: &mut Draft<'_>,
-    service: &Arc<Service>,
-    outcome: &Outcome,
-    decision: DecisionId,
-    trigger: Trigger,
-    text: &str,
-) {
-    let old: Vec<_> =
-        draft.model.assignments_of(service.id).filter(|a| a.state != AllocationState::Releasing).cloned().collect();
-    let chosen: Vec<_> = outcome.chosen().cloned().collect();
-    let mut left: Vec<HostId> = Vec::new();
-    for assignment in &old {
-        let stays = chosen.iter().any(|c| c.host == assignment.host);
-        if stays {
-            keep(draft, assignment, service);
-        } else {
-            left.push(assignment.host);
-            draft.put(Assignment { leaving: true, ..assignment.as_ref().clone() });
-        }
-    }
-    if let Some(d) = &service.displaced
-        && !left.contains(&d.from)
-    {
-        left.push(d.from);
-    }
-    let mut service = service.as_ref().clone();
-    let from_reason = service.displaced.take().map_or_else(String::new, |d| format!("{}; ", d.reason));
-    let epoch = draft.model.assignments_of(service.id).map(|a| a.epoch).max().unwrap_or(0) + 1;
-    let mut left = left.into_iter();
-    for candidate in chosen.iter().filter(|c| old.iter().all(|a| a.host != c.host)) {
-        let resumes = reserve(draft, &service, candidate, (epoch, decision), trigger, text);
-        if let Some(from) = left.next() {
-            let empty = service.spec.state.is_some() && !resumes && service.has_run();
-            let lost = if empty { "; its state does not travel yet: it begins empty" } else { "" };
-            let reason = format!("{from_reason}{text}{lost}");
-            note_replacement(
-                draft,
-                &mut service,
-                Replacement { at: draft.now, trigger, from, to: candidate.host, reason },
-            );
-        }
-    }
-    service.copies = u32::try_from(chosen.len()).unwrap_or(u32::MAX);
-    service.predicted = outcome.predicted;
-    service.decision = Some(decision);
-    if matches!(service.status, OperatingStatus::Pending) {
-        service.status = OperatingStatus::Starting;
-        service.since = draft.now;
-    }
-    service.reason = String::new();
-    draft.put(service);
-}
-
-/// Reserves one copy's resources on a host. Where a stopped copy with its state was kept, that one goes on; says so.
-fn reserve(
-    draft: &mut Draft<'_>,
-    service: &Service,
-    candidate: &placement::Candidate,
-    (epoch, decision): (u64, DecisionId),
-    trigger: Trigger,
-    text: &str,
-) -> bool {
-    let kept = draft.model.assignments_of(service.id);
-    let kept = kept.filter(|a| a.host == candidate.host && a.target == Target::Stopped).last().cloned();
-    let id = kept.as_ref().map_or_else(|| AssignmentId::from_random(draft.id()), |a| a.id);
-    draft.event(
-        (Noun::Assignment, id.to_string(), &service.name),
-        kept.as_ref().map_or("", |a| a.state.as_str()),
-        AllocationState::Reserved.as_str(),
-        format!("{} on {}", trigger.as_str(), candidate.host_name),
-    );
-    let resumes = kept.is_some();
-    let (since, metered_total, observed) =
-        kept.map_or((draft.now, Micros::ZERO, None), |a| (a.since, a.metered_total, a.observed.clone()));
-    draft.put(Assignment {
-        id,
-        service: service.id,
-        host: candidate.host,
-        site: candidate.site,
-        epoch,
-        state: AllocationState::Reserved,
-        target: Target::Running,
-        leaving: false,
-        reserved: service.reserved(),
-        rates: candidate.rates,
-        price: service.price.clone(),
-        previous: None,
-        spec: service.spec.clone(),
-        decision,
-        reason: text.to_owned(),
-        since,
-        metered: Micros::ZERO,
-        metered_total,
-        observed,
-    });
-    resumes
-}
-
-/// A copy stays where it is; its configuration follows the service's.
-fn keep(draft: &mut Draft<'_>, assignment: &Assignment, service: &Service) {
-    // A new price is a new epoch too: the agent goes on, and splits what it meters at that moment.
-    let same = assignment.spec == service.spec && assignment.price == service.price;
-    let (spec, reserved) = (service.spec.clone(), service.reserved());
-    if same && !assignment.leaving {
-        return;
-    }
-    let epoch = if same { assignment.epoch } else { assignment.epoch + 1 };
-    if !same {
-        draft.event(
-            (Noun::Assignment, assignment.id.to_string(), &service.name),
-            assignment.state.as_str(),
-            assignment.state.as_str(),
-            format!("configured anew, epoch {epoch}"),
-        );
-    }
-    let mut next =
-        Assignment { leaving: false, epoch, spec, reserved, price: service.price.clone(), ..assignment.clone() };
-    if (next.reserved, &next.price) != (assignment.reserved, &assignment.price) {
-        // Another tariff: it is metered from nothing again, and what is still to be reported of the old one is not lost.
-        next.previous = Some(assignment.tariff());
-        next.metered = Micros::ZERO;
-    }
-    draft.put(next);
-}
-
-fn note_replacement(draft: &mut Draft<'_>, service: &mut Service, replacement: Replacement) {
-    let (from, to) = (draft.model.host_name(replacement.from), draft.model.host_name(replacement.to));
-    draft.event(
-        (Noun::Service, service.id.to_string(), &service.name),
-        &from,
-        &to,
-        format!("{}: {}", replacement.trigger.as_str(), replacement.reason),
-    );
-    if service.replacements.len() >= REPLACEMENTS_KEPT {
-        service.replacements.remove(0);
-    }
-    service.replacements.push(replacement);
 }
 
 /// Marks the time at which a service was found up or down.

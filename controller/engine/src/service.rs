@@ -1,9 +1,10 @@
 //! Services and task items: what runs for a customer, and its assignments to hosts.
 
-use chandler_protocol::state::{Exit, ObservedAssignment, OutputFile, Target};
+use chandler_protocol::state::{Exit, ObservedAssignment, OutputFile, Phase, Target};
 use chandler_protocol::workload::{WorkloadKind, WorkloadSpec};
 use chandler_protocol::{
-    AgreementId, AssignmentId, DecisionId, HostId, MicroMoney, Micros, MoveId, OrderId, PartyId, ServiceId, SiteId, Timestamp,
+    AgreementId, AssignmentId, DecisionId, HostId, MicroMoney, Micros, MoveId, OrderId, PartyId, ServiceId, SiteId,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -393,6 +394,16 @@ pub struct ClosedAssignment {
 }
 
 impl Assignment {
+    /// Whether it is told to run.
+    pub const fn is_to_run(&self) -> bool {
+        matches!(self.target, Target::Running | Target::Own(_))
+    }
+
+    /// What its agent says it does, of what it was told last; `None` while it has not said so.
+    pub fn phase(&self) -> Option<Phase> {
+        self.observed.as_ref().filter(|o| o.epoch == self.epoch).map(|o| o.phase)
+    }
+
     /// What its usage is rated by, up to its epoch.
     pub fn tariff(&self) -> Tariff {
         let Self { epoch, reserved, rates, metered, .. } = *self;

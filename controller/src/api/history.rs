@@ -56,7 +56,7 @@ fn add(draft: &mut Draft<'_>, caller: Caller, reference: &str, wanted: &HistoryI
         up: sum(host.history.up, wanted.up_micros),
         down: sum(host.history.down, wanted.down_micros),
         outages: host.history.outages.saturating_add(wanted.outages),
-        current: host.history.current,
+        ..host.history
     };
     let reason = format!(
         "history added: {} up, {} down, {} outages; from {source}",

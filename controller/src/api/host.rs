@@ -8,7 +8,6 @@ use chandler_api::site::SiteRole as ShownRole;
 use chandler_api::value::{Size, Time};
 use chandler_engine::fleet::{Capacity, Host, HostState};
 use chandler_engine::model::Model;
-use chandler_engine::service::Trigger;
 use chandler_engine::{assurance, availability, fulfilment, relocation};
 use chandler_protocol::{HostId, Ppm, Timestamp};
 
@@ -19,7 +18,7 @@ use super::error::{Failure, not_found};
 use super::idempotency::{Begun, begin_bodiless};
 use super::page::Wanted;
 use super::reply::{Answer, OK, Reply};
-use super::site;
+use super::{drain, site};
 
 #[utoipa::path(get, path = "/api/v1/hosts", tag = "hosts", params(PageQuery),
     responses((status = 200, body = Page<Shown>)))]
@@ -56,8 +55,7 @@ pub(super) async fn revoke(State(api): Api, caller: Caller, Path(reference): Pat
                 touched.sort_unstable();
                 touched.dedup();
                 assurance::host_to(draft, &host, HostState::Revoked, "its identity was revoked by an operator");
-                let reason = format!("host {} was revoked", host.name);
-                relocation::displace(draft, id, Trigger::HostRevoked, &reason);
+                relocation::displace(draft, id);
                 for service in touched {
                     fulfilment::advance(draft, service);
                 }
@@ -97,6 +95,7 @@ fn shown(model: &Model, host: &Host, now: Timestamp) -> Shown {
         site_role: site.map_or(ShownRole::Remote, |s| site::shown_role(s.role)),
         state: shown_state(host.state),
         note: host.note.clone(),
+        draining: host.drain.as_ref().map(drain::shown),
         seen_at: (pulse.seen_at > Timestamp(0)).then_some(Time(pulse.seen_at)),
         rtt_micros: pulse.rtt.or(host.rtt),
         availability_ppm: site

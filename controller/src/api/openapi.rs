@@ -9,7 +9,10 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::reply::{Answer, OK, Reply};
-use super::{artifact, bill, event, history, host, offering, order, party, quote, service, site, sla, status, token};
+use super::{
+    artifact, bill, criteria, drain, event, history, host, movement, offering, order, party, quote, service, site, sla,
+    status, token,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,12 +23,15 @@ use super::{artifact, bill, event, history, host, offering, order, party, quote,
         site::list, site::create, site::show, site::update,
         token::join_create, token::create, token::delete,
         host::list, host::show, host::revoke, history::import,
+        drain::of_host, drain::host, drain::host_end, drain::of_site, drain::site, drain::site_end,
+        criteria::show, criteria::apply,
         artifact::list, artifact::publish, artifact::show, artifact::blob, artifact::blob_put,
         offering::list, offering::show, offering::apply,
         quote::create,
         order::list, order::create, order::show, order::cancel,
         service::list, service::show, service::delete,
         service::explain::show, service::logs::show, service::output::download,
+        movement::order, movement::list, movement::show,
         sla::list, sla::show, sla::amend, sla::history,
         bill::list, bill::run, bill::show, bill::ledger_check,
         event::list, event::stream::follow, status::show,

@@ -1,5 +1,6 @@
 //! Orders: taken and acknowledged here, decided by tasks.
 
+mod mobility;
 mod shown;
 mod software;
 pub(super) mod validate;
@@ -171,7 +172,7 @@ fn add(
     request: OrderRequest,
     lengths: &Lengths,
 ) -> Result<Shown, Failure> {
-    let spec = validate::spec(&draft.model, &request, lengths)?;
+    let spec = validate::spec(&draft.model, customer, &request, lengths)?;
     let model = &draft.model;
     if model.by_name.contains_key(&(customer, request.name.clone())) {
         let name = &request.name;
@@ -204,7 +205,7 @@ pub(super) fn modify(
     if service.state == ServiceState::Terminating {
         return Err(conflict(format!("service {} is being stopped", service.name)));
     }
-    let spec = validate::spec(&draft.model, &request, lengths)?;
+    let spec = validate::spec(&draft.model, customer, &request, lengths)?;
     acknowledge(draft, caller, customer, Action::Modify, request, spec)
 }
 
@@ -223,6 +224,13 @@ pub(super) fn delete(draft: &mut Draft<'_>, caller: Caller, service: &Service) -
     }
     if service.state == ServiceState::Terminated {
         return Err(not_found("service", &service.name));
+    }
+    let is_user = |s: &&Service| s.id != service.id && s.policy.uses.iter().any(|u| u.service == service.name);
+    if let Some(user) = mobility::services_of(model, service.customer).find(is_user) {
+        return Err(conflict(format!(
+            "service {} uses {}: delete it first, or order it without that use",
+            user.name, service.name
+        )));
     }
     let (request, spec) = original(model, service)?;
     let request = OrderRequest { action: ShownAction::Delete, ..request };

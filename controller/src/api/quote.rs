@@ -33,7 +33,7 @@ pub(super) async fn create(State(api): Api, caller: Caller, request: HttpRequest
     let lengths = lengths(&api, &request).await?;
     let (model, now) = (api.writer.snapshot(), api.writer.clock().now());
     let customer = customer(&model, caller, &request)?;
-    let spec = validate::spec(&model, &request, &lengths)?;
+    let spec = validate::spec(&model, customer, &request, &lengths)?;
     // A search over the whole fleet: not on the threads that answer others.
     let quote = tokio::task::spawn_blocking(move || {
         let changes = (request.action == Action::Modify).then_some(request.name.as_str());

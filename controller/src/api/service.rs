@@ -1,6 +1,7 @@
 //! Services: what runs for a customer, and task items likewise.
 
 pub(super) mod explain;
+mod front;
 pub(super) mod logs;
 pub(super) mod output;
 
@@ -26,7 +27,7 @@ use super::body::query;
 use super::error::{Failure, conflict, malformed, not_found};
 use super::page::Wanted;
 use super::reply::{ACCEPTED, Answer, OK, Reply};
-use super::{order, party, site, sla};
+use super::{movement, order, party, site, sla};
 
 /// Most ids that are told of an ambiguous name.
 const NAMED_MAX: usize = 10;
@@ -185,6 +186,9 @@ fn shown(model: &Model, service: &Service) -> Shown {
         order: service.order,
         agreement: service.agreement,
         placements: model.assignments_of(service.id).map(|a| placement(model, a)).collect(),
+        front: front::doors(model, service.id),
+        tenure: service.tenure.map(|t| front::tenure(model, &t)),
+        moves: model.moves_of(service.id).map(|m| movement::shown(model, m)).collect(),
         predicted: service.predicted.map(|p| sla::predicted(p, &model.currency)),
         replacements: service
             .replacements

@@ -1,20 +1,24 @@
 //! Sites: places with computers of one owner, and what their capacity costs.
 
+mod window;
+
 use axum::extract::{Path, Request, State};
 use axum::http::Uri;
 use chandler_api::page::{Page, PageQuery};
 use chandler_api::site::{Rates as ShownRates, Site as Shown, SiteCreate, SiteRole as ShownRole, SiteUpdate};
-use chandler_api::value::Money;
+use chandler_api::value::{Money, Span};
+use chandler_engine::criteria::ProviderCriteria;
 use chandler_engine::event::Noun;
 use chandler_engine::model::Model;
 use chandler_engine::party::PartyRole;
 use chandler_engine::site::{Rates, Site, SiteRole};
-use chandler_protocol::SiteId;
 use chandler_protocol::text::is_name;
+use chandler_protocol::{SiteId, Timestamp};
 
 use super::Api;
 use super::access::Caller;
 use super::body::{DOCUMENT_MAX, parse, precondition, query, read};
+use super::drain;
 use super::error::{Failure, Fields, conflict, not_found};
 use super::idempotency::{Begun, begin};
 use super::page::Wanted;
@@ -29,9 +33,9 @@ pub(super) const RATE_MAX: i64 = 1_000_000_000_000;
 pub(super) async fn list(State(api): Api, caller: Caller, uri: Uri) -> Answer {
     let wanted = Wanted::new("sites", &query(&uri)?)?;
     let after = wanted.after::<SiteId>()?;
-    let model = api.writer.snapshot();
+    let (model, now) = (api.writer.snapshot(), api.writer.clock().now());
     let sites = model.sites.values().filter(|s| after.is_none_or(|a| s.id > a) && caller.owns(s));
-    Reply::json(OK, &wanted.take(sites, |s| s.id.to_string(), |s| shown(&model, s)))
+    Reply::json(OK, &wanted.take(sites, |s| s.id.to_string(), |s| shown(&model, s, now)))
 }
 
 #[utoipa::path(get, path = "/api/v1/sites/{reference}", tag = "sites",
@@ -39,7 +43,7 @@ pub(super) async fn list(State(api): Api, caller: Caller, uri: Uri) -> Answer {
 pub(super) async fn show(State(api): Api, caller: Caller, Path(reference): Path<String>) -> Answer {
     let model = api.writer.snapshot();
     let site = find(&model, caller, &reference)?;
-    Ok(Reply::json(OK, &shown(&model, site))?.tagged(site.version))
+    Ok(Reply::json(OK, &shown(&model, site, api.writer.clock().now()))?.tagged(site.version))
 }
 
 #[utoipa::path(post, path = "/api/v1/sites", tag = "sites", request_body = SiteCreate,
@@ -56,7 +60,7 @@ pub(super) async fn create(State(api): Api, caller: Caller, request: Request) ->
         let site = build(&draft.model, caller, id, &wanted)?;
         draft.event((Noun::Site, site.id.to_string(), &site.name), "", "created", "");
         draft.put(site.clone());
-        Ok(Reply::json(CREATED, &shown(&draft.model, &site))?.tagged(site.version))
+        Ok(Reply::json(CREATED, &shown(&draft.model, &site, draft.now))?.tagged(site.version))
     })
     .await
 }
@@ -107,20 +111,35 @@ pub(super) async fn update(State(api): Api, caller: Caller, Path(reference): Pat
         precondition(&parts.headers, site.version)?;
         let mut fields = Fields::default();
         let new = wanted.rates.as_ref().map(|r| rates(&mut fields, "rates", r, &draft.model.currency));
+        let criteria = window::change(&mut fields, &criteria_of(&draft.model, site.id), &wanted, draft.now);
         fields.finish()?;
-        let mut site = site;
+        let mut reasons = Vec::new();
+        let mut after = site.clone();
         if let Some(new) = new.filter(|new| *new != site.rates) {
-            let reason = format!(
+            reasons.push(format!(
                 "rates from {} and {} to {} and {} for a core-hour and a GiB-hour",
                 site.rates.core_hour, site.rates.gib_hour, new.core_hour, new.gib_hour
-            );
-            draft.event((Noun::Site, site.id.to_string(), &site.name), "", "changed", reason);
-            site = Site { rates: new, version: site.version + 1, ..site };
-            draft.put(site.clone());
+            ));
+            after.rates = new;
         }
-        Ok(Reply::json(OK, &shown(&draft.model, &site))?.tagged(site.version))
+        if criteria != criteria_of(&draft.model, site.id) {
+            reasons.push(window::text(&criteria));
+            draft.put(criteria);
+        }
+        if !reasons.is_empty() {
+            draft.event((Noun::Site, site.id.to_string(), &site.name), "", "changed", reasons.join("; "));
+            after.version += 1;
+            draft.put(after.clone());
+        }
+        Ok(Reply::json(OK, &shown(&draft.model, &after, draft.now))?.tagged(after.version))
     })
     .await
+}
+
+/// What the provider or the owner would rather have of a site.
+pub(super) fn criteria_of(model: &Model, site: SiteId) -> ProviderCriteria {
+    let known = model.criteria_of(Some(site)).cloned();
+    known.unwrap_or_else(|| ProviderCriteria { site: Some(site), ..ProviderCriteria::default() })
 }
 
 /// The site of this name or id, as far as the caller may see it.
@@ -173,8 +192,9 @@ fn rates(fields: &mut Fields, pointer: &str, rates: &ShownRates, currency: &str)
     Rates { core_hour: rates.core_hour.amount(), gib_hour: rates.gib_hour.amount() }
 }
 
-fn shown(model: &Model, site: &Site) -> Shown {
-    let hosts = model.hosts.values().filter(|h| h.site == site.id).count();
+fn shown(model: &Model, site: &Site, now: Timestamp) -> Shown {
+    let hosts = model.hosts_of(site.id).count();
+    let criteria = criteria_of(model, site.id);
     Shown {
         id: site.id,
         name: site.name.clone(),
@@ -186,5 +206,9 @@ fn shown(model: &Model, site: &Site) -> Shown {
             gib_hour: Money::new(site.rates.gib_hour, &model.currency),
         },
         hosts: u32::try_from(hosts).unwrap_or(u32::MAX),
+        draining: criteria.drain.as_ref().map(drain::shown),
+        maintenance: window::shown(&criteria, now),
+        hours: criteria.hours.as_ref().map(ToString::to_string),
+        lead: Span(criteria.lead),
     }
 }

@@ -4,6 +4,7 @@ mod access;
 mod flows;
 mod hostile;
 mod idempotency;
+mod moves;
 mod orders;
 mod scope;
 
@@ -41,7 +42,7 @@ impl Clock for TestClock {
         Timestamp(1_795_348_800_000_000 + self.0.fetch_add(1, Ordering::Relaxed) as i64 * 1_000_000)
     }
     fn boot(&self) -> Micros {
-        Micros(self.0.load(Ordering::Relaxed) as i64)
+        Micros(self.0.load(Ordering::Relaxed) as i64 * 1_000_000)
     }
 }
 
@@ -258,6 +259,9 @@ fn host(site: u8, name: &str, state: HostState) -> Host {
         history: History::default(),
         rtt: Some(Micros::from_millis(5)),
         failures: Vec::new(),
+        protocol: 2,
+        listens: Vec::new(),
+        drain: None,
     }
 }
 

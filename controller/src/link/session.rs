@@ -5,22 +5,23 @@ use std::time::Duration;
 
 use chandler_api::problem;
 use chandler_engine::fleet::{Host, HostState, Pulse};
+use chandler_engine::fulfilment;
 use chandler_engine::model::Model;
-use chandler_protocol::command::{Action, Command, LogStream};
+use chandler_protocol::command::{Action, LogStream};
 use chandler_protocol::frame::{CONTROL_MAX, FrameDecoder, FrameError, encode};
 use chandler_protocol::handshake::{Hello, Refusal, VERSION, VERSION_MIN, Welcome, negotiate};
 use chandler_protocol::message::{AgentMessage, ControllerMessage};
-use chandler_protocol::state::{Assignment, DesiredState, Target};
 use chandler_protocol::text::{NAME_MAX, clean};
-use chandler_protocol::{AssignmentId, HostId, Micros};
+use chandler_protocol::{AssignmentId, HostId, Micros, ServiceId};
 use quinn::VarInt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
-use super::intake::{Intake, Reported};
+use super::intake::Intake;
 use super::listener::Shared;
 use super::sessions::{Live, Sessions};
+use super::speaker::Speaker;
 use crate::store::Refused;
 
 /// The peer broke the protocol.
@@ -36,10 +37,6 @@ pub(super) const CLOSE_STOPPING: VarInt = VarInt::from_u32(4);
 const ANSWER_TIME: Duration = Duration::from_secs(1);
 /// An agent that takes longer to introduce itself is cut off.
 const HELLO_TIME: Duration = Duration::from_secs(10);
-/// Bytes of assignments in one desired state: a frame less some room for its head.
-const DESIRED_MAX: usize = CONTROL_MAX - (64 << 10);
-/// Assignments in one desired state.
-const ASSIGNMENTS_MAX: usize = 2_048;
 /// Answers of the reading half that may wait for the writing half.
 const ANSWERS: usize = 64;
 
@@ -116,10 +113,20 @@ pub(super) async fn serve(connection: quinn::Connection, shared: Arc<Shared>) {
                 if let Some(pulse) = draft.model.pulses.get_mut(&host) {
                     pulse.connected = false;
                 }
+                // A move that waited for a door there waits for it no longer.
+                for service in moving_past(&draft.model, host) {
+                    fulfilment::advance(draft, service);
+                }
                 Ok::<_, ()>(())
             })
             .await;
     }
+}
+
+/// Services that are on the move and have a front door on this host.
+fn moving_past(model: &Model, host: HostId) -> Vec<ServiceId> {
+    let moving = model.moving.iter().filter(|(_, moves)| !moves.is_empty()).map(|(service, _)| *service);
+    moving.filter(|service| model.doors.contains_key(&(*service, host))).collect()
 }
 
 fn chain(error: &LinkError) -> String {
@@ -162,8 +169,8 @@ async fn converse(connection: &quinn::Connection, host: HostId, shared: &Arc<Sha
     let Some(AgentMessage::Hello(hello)) = first else {
         return Err(LinkError::Protocol("the first message was no hello"));
     };
-    let welcome = match greet(host, &hello, connection, shared).await {
-        Ok(welcome) => welcome,
+    let (welcome, was_lost) = match greet(host, &hello, connection, shared).await {
+        Ok(greeted) => greeted,
         Err(refusal) => {
             send(&mut tx, &ControllerMessage::Refused(refusal), CONTROL_MAX).await?;
             let _ = tx.finish();
@@ -178,9 +185,10 @@ async fn converse(connection: &quinn::Connection, host: HostId, shared: &Arc<Sha
         shared.sessions.cut(host);
         return Ok(());
     }
+    let version = welcome.version;
     send(&mut tx, &ControllerMessage::Welcome(welcome), CONTROL_MAX).await?;
     let (answers, answers_in) = mpsc::channel(ANSWERS);
-    let mut intake = Intake::new(host, connection.clone(), shared.clone(), answers);
+    let mut intake = Intake::new(host, version, connection.clone(), shared.clone(), answers);
     let reported = intake.reported();
     let reading = async {
         while let Some(message) = frames.next::<AgentMessage>(&mut rx).await? {
@@ -188,7 +196,8 @@ async fn converse(connection: &quinn::Connection, host: HostId, shared: &Arc<Sha
         }
         Ok(())
     };
-    let writing = speak(&mut tx, host, shared, &reported, answers_in, commands_in);
+    let speaker = Speaker::new(host, version, shared, &reported);
+    let writing = speaker.speak(&mut tx, was_lost, answers_in, commands_in);
     tokio::select! {
         biased;
         done = reading => done,
@@ -196,13 +205,13 @@ async fn converse(connection: &quinn::Connection, host: HostId, shared: &Arc<Sha
     }
 }
 
-/// Decides whether the agent is welcome, and notes what its hello says.
+/// Decides whether the agent is welcome, and notes what its hello says. Says also whether the host was given up for lost.
 async fn greet(
     host: HostId,
     hello: &Hello,
     connection: &quinn::Connection,
     shared: &Arc<Shared>,
-) -> Result<Welcome, Refusal> {
+) -> Result<(Welcome, bool), Refusal> {
     let refuse = |code: problem::Code, message: String, retry_after| Refusal {
         code: code.code.to_owned(),
         message,
@@ -231,21 +240,23 @@ async fn greet(
         .writer
         .transact("link", move |draft| {
             let Some(known) = draft.model.hosts.get(&host).cloned() else { return Err(()) };
-            if known.agent_version != version_text || known.starts < starts {
-                let starts = known.starts.max(starts);
-                draft.put(Host { agent_version: version_text, starts, ..known.as_ref().clone() });
+            let starts = known.starts.max(starts);
+            let new = Host { agent_version: version_text, starts, protocol: version, ..known.as_ref().clone() };
+            if new != *known {
+                draft.put(new);
             }
             let before = draft.model.pulse(host);
             let pulse = Pulse { seen_at: draft.now, connected: true, rtt: Some(rtt), ..before };
             draft.model.pulses.insert(host, pulse);
-            Ok(Welcome {
+            let welcome = Welcome {
                 version,
                 controller_time: draft.now,
                 telemetry_interval: config.telemetry_interval,
                 heartbeat: config.heartbeat,
                 reconnect_window: config.reconnect_window,
                 usage_acknowledged: draft.model.usage_acknowledged(host),
-            })
+            };
+            Ok((welcome, known.state == HostState::Lost))
         })
         .await;
     welcome.map_err(|e| match e {
@@ -289,73 +300,4 @@ async fn flag_copy(host: HostId, shared: &Arc<Shared>) {
             Ok(())
         })
         .await;
-}
-
-/// The writing half: answers, commands, and the desired state whenever it has changed. What the agent does not say it
-/// has stored is sent again: it may have had no room on its disk, or have heard a later controller before.
-async fn speak(
-    tx: &mut quinn::SendStream,
-    host: HostId,
-    shared: &Arc<Shared>,
-    reported: &Reported,
-    mut answers: mpsc::Receiver<ControllerMessage>,
-    mut commands: mpsc::Receiver<Command>,
-) -> Result<(), LinkError> {
-    let changed = shared.writer.wake_of_host(host);
-    let mut told: Option<(u64, Vec<Assignment>)> = None;
-    loop {
-        let model = shared.writer.snapshot();
-        let wanted = desired(&model, host);
-        if told.as_ref().is_none_or(|(_, before)| *before != wanted) {
-            // An agent listens to higher generations only, also when our store is an older copy of what it knows.
-            let after = reported.generation().max(told.as_ref().map_or(0, |(generation, _)| *generation));
-            let generation = model.generation.max(after.saturating_add(1));
-            let state = DesiredState { generation, assignments: wanted.clone() };
-            send(tx, &ControllerMessage::Desired(state), CONTROL_MAX).await?;
-            told = Some((generation, wanted));
-        }
-        tokio::select! {
-            biased;
-            answer = answers.recv() => match answer {
-                Some(answer) => send(tx, &answer, CONTROL_MAX).await?,
-                None => return Ok(()),
-            },
-            command = commands.recv() => match command {
-                Some(command) => send(tx, &ControllerMessage::Command(command), CONTROL_MAX).await?,
-                None => return Ok(()),
-            },
-            () = changed.notified() => {}
-            // It knows a later state than ours: ours goes above it.
-            () = reported.changed() => {
-                if told.as_ref().is_some_and(|(generation, _)| reported.generation() > *generation) {
-                    told = told.map(|(generation, _)| (generation, Vec::new()));
-                }
-            }
-            // A wake-up may have gone to a session that was ending; what was said may not have been stored.
-            () = tokio::time::sleep(shared.config.heartbeat.to_std()) => {
-                if told.as_ref().is_some_and(|(generation, _)| reported.generation() < *generation) {
-                    told = None;
-                }
-            }
-        }
-    }
-}
-
-/// What a host shall run, from its assignments. Beyond what a frame holds, the rest waits until others are done: what is
-/// not named is left as it is, so that holding back is safe. What gives resources back goes first.
-fn desired(model: &Model, host: HostId) -> Vec<Assignment> {
-    let mut all: Vec<_> = model.assignments_of_host(host).collect();
-    all.sort_by_key(|a| (a.target == Target::Running, a.observed.is_none(), a.id));
-    let mut size = 0;
-    let mut wanted: Vec<_> = all
-        .into_iter()
-        .map(|a| Assignment { id: a.id, epoch: a.epoch, target: a.target, spec: a.spec.clone() })
-        .take_while(|a| {
-            size += encode(a, CONTROL_MAX).map_or(CONTROL_MAX, |frame| frame.len());
-            size <= DESIRED_MAX
-        })
-        .take(ASSIGNMENTS_MAX)
-        .collect();
-    wanted.sort_by_key(|a| a.id);
-    wanted
 }

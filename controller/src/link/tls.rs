@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chandler_protocol::world::Clock;
-use chandler_protocol::{artifact, handshake, join};
+use chandler_protocol::{artifact, handshake, join, tunnel};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{IdleTimeout, TransportConfig, VarInt};
 use rustls::RootCertStore;
@@ -25,6 +25,9 @@ const IDLE: Duration = Duration::from_secs(90);
 const STREAM_WINDOW: u32 = 1 << 20;
 /// Bytes that a peer may send ahead on one connection.
 const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// Bytes of datagrams that wait at either end of a connection: only the relay's has any.
+const DATAGRAMS: usize = 512 << 10;
 
 /// The one crypto provider.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
@@ -68,7 +71,7 @@ pub(super) fn server_config(
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)
         .map_err(|e| broken(&e))?;
-    tls.alpn_protocols = [handshake::ALPN, artifact::ALPN, join::ALPN].map(<[u8]>::to_vec).to_vec();
+    tls.alpn_protocols = [handshake::ALPN, artifact::ALPN, join::ALPN, tunnel::RELAY_ALPN].map(<[u8]>::to_vec).to_vec();
     let quic = QuicServerConfig::try_from(tls).map_err(|e| broken(&e))?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(quic));
     config.transport_config(Arc::new(transport()));
@@ -148,7 +151,8 @@ fn transport() -> TransportConfig {
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
         .send_window(8 << 20)
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(Some(DATAGRAMS))
+        .datagram_send_buffer_size(DATAGRAMS)
         .max_idle_timeout(IdleTimeout::try_from(IDLE).ok());
     transport
 }

@@ -4,13 +4,14 @@
 //! unit cannot both win. A group of up to [`GROUP`] pieces of work shares one commit (and one fsync). Nothing is
 //! acknowledged, shown or sent to an agent before its commit has succeeded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chandler_engine::draft::Draft;
 use chandler_engine::fleet::HostState;
 use chandler_engine::model::{Change, Model, Record};
 use chandler_engine::order::OrderState;
+use chandler_engine::way;
 use chandler_protocol::HostId;
 use chandler_protocol::world::{Clock, Random, id_bytes};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -47,6 +48,8 @@ pub struct Wakes {
     pub orders: Notify,
     /// A service waits for a place, or there is room again.
     pub placement: Notify,
+    /// A place shall be left, or costs something else: what runs there may be better off elsewhere.
+    pub relocation: Notify,
 }
 
 /// A handle on the one writer. Cheap to clone.
@@ -198,8 +201,9 @@ impl Run {
             };
             match &kept {
                 Ok(()) => {
-                    self.publish.send_replace(Arc::new(model));
-                    self.wake(&changes);
+                    let model = Arc::new(model);
+                    self.publish.send_replace(model.clone());
+                    self.wake(&model, &changes);
                 }
                 Err(error) => tracing::error!(%error, "a commit failed; nothing of it is acknowledged"),
             }
@@ -232,28 +236,48 @@ impl Run {
     }
 
     /// Wakes whoever these changes concern.
-    fn wake(&self, changes: &[Change]) {
-        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let wake_host = |host: &HostId| {
-            if let Some(notify) = hosts.get(host) {
-                notify.notify_one();
-            }
-        };
+    fn wake(&self, model: &Model, changes: &[Change]) {
+        let mut hosts = BTreeSet::new();
+        let mut services = BTreeSet::new();
         for change in changes {
             match change {
                 Change::Put(Record::Order(o)) if o.state == OrderState::Acknowledged => self.wakes.orders.notify_one(),
-                Change::Put(Record::Service(_)) | Change::RemoveAssignment(_) => self.wakes.placement.notify_one(),
-                Change::Put(Record::Assignment(a)) => wake_host(&a.host),
+                Change::Put(Record::Service(s)) => {
+                    services.insert(s.id);
+                    self.wakes.placement.notify_one();
+                }
+                Change::RemoveAssignment(_) => self.wakes.placement.notify_one(),
+                Change::Put(Record::Assignment(a)) => {
+                    hosts.insert(a.host);
+                    services.insert(a.service);
+                }
+                Change::Put(Record::Move(m)) => {
+                    services.insert(m.service);
+                    // It may be given up sooner than anything that was waited for so far.
+                    self.wakes.placement.notify_one();
+                }
                 Change::Put(Record::Host(h)) => {
-                    wake_host(&h.id);
+                    hosts.insert(h.id);
+                    services.extend(model.assignments_of_host(h.id).map(|a| a.service));
+                    services.extend(way::services_at(model, h.id));
                     if h.state == HostState::Active {
                         self.wakes.placement.notify_one();
+                    }
+                    if h.drain.is_some() {
+                        self.wakes.relocation.notify_one();
                     }
                     // An order that waited to know whether this host is there can be decided now.
                     self.wakes.orders.notify_one();
                 }
+                Change::Put(Record::Site(_) | Record::ProviderCriteria(_)) => self.wakes.relocation.notify_one(),
                 _ => {}
             }
+        }
+        // Who keeps a front door of a service, serves it, or takes it over.
+        hosts.extend(services.into_iter().flat_map(|service| way::hosts_concerned(model, service)));
+        let sessions = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        for notify in hosts.iter().filter_map(|host| sessions.get(host)) {
+            notify.notify_one();
         }
     }
 }

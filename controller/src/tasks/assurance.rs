@@ -1,4 +1,4 @@
-//! Watches who is silent.
+//! Watches who is silent, and looks again exactly when the next thing may be concluded.
 
 use std::time::Duration;
 
@@ -7,10 +7,13 @@ use chandler_engine::event::Noun;
 use chandler_engine::fulfilment;
 use chandler_protocol::{Micros, Timestamp};
 
+use super::unsettled;
 use crate::store::Writer;
 
 /// Looks this many times within the grace period, so that a loss is found soon after it may be concluded.
 const LOOKS: u32 = 16;
+/// The shortest time between two looks: what cannot be settled now must not keep a core busy.
+const SHORTEST: Duration = Duration::from_millis(10);
 /// The longest time between two looks.
 const LONGEST: Duration = Duration::from_millis(500);
 
@@ -19,7 +22,7 @@ const LATE: i64 = 4;
 
 pub(super) async fn run(writer: &Writer, patience: Patience) {
     let period = (patience.grace.to_std() / LOOKS).min(LONGEST);
-    let mut before = Watch::Calm;
+    let (mut before, mut next) = (Watch::Calm, None);
     let mut eyes = Eyes::open(writer, period);
     loop {
         let blind = eyes.were_closed(writer);
@@ -33,13 +36,16 @@ pub(super) async fn run(writer: &Writer, patience: Patience) {
             })
             .await;
         eyes.missed = found.is_err();
-        if let Ok(found) = found {
+        if let Ok((found, due)) = found {
+            next = due;
             if let (Watch::Calm, Watch::Frozen { silent, of }) = (before, found) {
                 tracing::error!(silent, of, "too many hosts fell silent together: nothing is declared lost");
             }
             before = found;
         }
-        tokio::time::sleep(period).await;
+        let (now, longest) = (writer.clock().now(), period.max(SHORTEST));
+        let due = next.map_or(longest, |at| at.since(now).to_std().clamp(SHORTEST, longest));
+        tokio::time::sleep(due).await;
     }
 }
 
@@ -77,14 +83,16 @@ fn look(
     draft: &mut chandler_engine::draft::Draft<'_>,
     patience: Patience,
     before: Watch,
-) -> Result<Watch, std::convert::Infallible> {
+) -> Result<(Watch, Option<Timestamp>), std::convert::Infallible> {
     let generation = draft.changes.len();
     let found = assurance::watch(draft, patience);
-    if draft.changes.len() > generation {
-        let live: Vec<_> = draft.model.live.iter().copied().collect();
-        for service in live {
-            fulfilment::advance(draft, service);
-        }
+    assurance::turn(draft);
+    let due = match draft.changes.len() > generation {
+        true => draft.model.live.iter().copied().collect(),
+        false => unsettled(&draft.model),
+    };
+    for service in due {
+        fulfilment::advance(draft, service);
     }
     let name = |w: Watch| if w == Watch::Calm { "calm" } else { "frozen" };
     if name(before) != name(found) {
@@ -94,5 +102,5 @@ fn look(
         };
         draft.event((Noun::Controller, String::new(), "assurance"), name(before), name(found), reason);
     }
-    Ok(found)
+    Ok((found, assurance::next_look(&draft.model, patience, draft.now, draft.boot)))
 }

@@ -10,16 +10,23 @@ use chandler_protocol::inventory::{
     Cpu, Disk, Driver, Gpu, HostInventory, InstalledSoftware, NetworkInterface, Offered,
 };
 use chandler_protocol::join::{JoinRequest, JoinResponse, JoinString};
+use chandler_protocol::lease::{LeaseGrant, LeaseRequest, LeaseWanted};
 use chandler_protocol::state::{
-    Assignment, DesiredState, Exit, Failure, Health, ObservedAssignment, ObservedState, OutputFile, Phase, Target,
+    Assignment, DesiredState, Exit, Failure, Health, ObservedAssignment, ObservedState, OutputFile, Own, Phase,
+    Progress, Receive, Received, Sealed, Target,
 };
 use chandler_protocol::telemetry::Sample;
+use chandler_protocol::tunnel::TunnelRequest;
 use chandler_protocol::usage::UsageRecord;
+use chandler_protocol::way::{
+    Backend, Door, DoorCounters, DoorLimits, DoorPort, Grant, Histogram, Hold, Notice, ObservedDoor, ObservedPath,
+    ObservedWays, Path, Permit, Route, Stall, Told, Ways,
+};
 use chandler_protocol::workload::{
     DriverKind, HealthCheck, InputFile, Limits, Port, PortMode, Probe, RestartPolicy, Software, State, StopPolicy,
     StopSignal, WorkloadKind, WorkloadSpec,
 };
-use chandler_protocol::{AssignmentId, Bytes, Digest, HostId, Micros, MilliCpu, Timestamp};
+use chandler_protocol::{AssignmentId, Bytes, Digest, HostId, Micros, MilliCpu, MoveId, ServiceId, Timestamp};
 
 /// A moment in 2026.
 const NOW: Timestamp = Timestamp(1_790_000_000_123_456);
@@ -30,6 +37,18 @@ fn text(text: &str) -> String {
 
 fn assignment(n: u8) -> AssignmentId {
     AssignmentId::from_random([n, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+}
+
+fn host(n: u8) -> HostId {
+    HostId::from_random([0x40 + n; 10])
+}
+
+fn service(n: u8) -> ServiceId {
+    ServiceId::from_random([0x50 + n; 10])
+}
+
+fn move_id(n: u8) -> MoveId {
+    MoveId::from_random([0x60 + n; 10])
 }
 
 pub(crate) fn digest(n: u8) -> Digest {
@@ -229,4 +248,140 @@ pub(crate) fn put_output() -> BulkRequest {
 
 pub(crate) fn manifest() -> Manifest {
     Manifest { digest: digest(1), length: 412_345, chunks: vec![digest(2), digest(3)] }
+}
+
+pub(crate) fn received() -> Received {
+    Received { attempt: 3, root: digest(0x71) }
+}
+
+pub(crate) fn own() -> Own {
+    Own { leased: true, from: Some(received()) }
+}
+
+pub(crate) fn receive() -> Receive {
+    Receive { attempt: 3, host: host(1), source: assignment(2), rate_max: Some(Bytes(50 << 20)) }
+}
+
+pub(crate) fn progress() -> Progress {
+    Progress {
+        attempt: 3,
+        rounds: 2,
+        done: Bytes(1 << 20),
+        total: Bytes(5 << 20),
+        size: Bytes(1 << 30),
+        sent: Bytes(700 << 20),
+        dirty: Bytes(6 << 20),
+        took: Micros::from_millis(850),
+        rate: Bytes(400 << 20),
+        in_step: true,
+    }
+}
+
+pub(crate) fn sealed() -> Sealed {
+    Sealed { attempt: 3, root: digest(0x71), lease: 9 }
+}
+
+pub(crate) fn ways() -> Ways {
+    let route = Route {
+        sequence: 41,
+        hold: Some(Hold { r#move: move_id(1), attempt: 3, limit: Micros::from_secs(2) }),
+        backends: vec![Backend { assignment: assignment(1), epoch: 6, host: host(1) }],
+    };
+    Ways {
+        generation: 79,
+        doors: vec![Door {
+            service: service(1),
+            name: text("notes"),
+            ports: vec![DoorPort {
+                name: text("http"),
+                mode: PortMode::Http,
+                number: Some(18_080),
+                lan: Some([192, 0, 2, 7].into()),
+            }],
+            route,
+            limits: DoorLimits { wait: Micros::from_secs(3), requests: 4_000, bytes: Bytes(32 << 20) },
+        }],
+        grants: vec![Grant {
+            peer: host(1),
+            key: [0x6b; 32],
+            addresses: vec![SocketAddr::from(([192, 0, 2, 1], 7_444))],
+            relay: true,
+            permits: vec![permit_port(), permit_state()],
+        }],
+        notices: vec![Notice {
+            assignment: assignment(1),
+            r#move: move_id(1),
+            attempt: 3,
+            tell: Probe::Http { port: text("http"), path: text("/moving") },
+            within: Micros::from_secs(20),
+        }],
+    }
+}
+
+pub(crate) fn observed_ways() -> ObservedWays {
+    let times = |class| Histogram { counts: vec![(class, 900), (class + 8, 3)] };
+    let counters = DoorCounters {
+        requests: 903,
+        failed: 1,
+        errors: 2,
+        held: 7,
+        held_too_long: 1,
+        retried: 4,
+        cut: 5,
+        connect: times(10),
+        first_byte: times(30),
+        stalls: vec![Stall { r#move: move_id(1), held: 7, longest: Micros::from_millis(38), failed: 1, cut: 5 }],
+    };
+    ObservedWays {
+        generation: 79,
+        listens: vec![SocketAddr::from(([192, 0, 2, 7], 7_444))],
+        doors: vec![ObservedDoor {
+            service: service(1),
+            sequence: 41,
+            holding: true,
+            waiting: 7,
+            under_way: vec![(assignment(1), 2)],
+            long_lived: vec![(assignment(1), 1)],
+            addresses: vec![(text("http"), SocketAddr::from(([127, 0, 0, 1], 18_080)))],
+            message: text("port 80 is taken"),
+            opened: 12_345,
+            counters,
+        }],
+        paths: vec![
+            ObservedPath { peer: host(1), path: Path::Relayed, rtt: Some(Micros::from_millis(18)) },
+            ObservedPath { peer: host(2), path: Path::None, rtt: None },
+        ],
+        told: vec![Told { assignment: assignment(1), attempt: 3, ready: true }],
+    }
+}
+
+fn wanted() -> Vec<LeaseWanted> {
+    vec![
+        LeaseWanted { assignment: assignment(1), epoch: 6, generation: 9 },
+        LeaseWanted { assignment: assignment(2), epoch: 4, generation: 0 },
+    ]
+}
+
+pub(crate) fn lease_request() -> LeaseRequest {
+    LeaseRequest { nonce: 88, wanted: wanted() }
+}
+
+pub(crate) fn lease_grant() -> LeaseGrant {
+    LeaseGrant { nonce: 88, lasts: Micros::from_secs(9), renew: Micros::from_secs(3), given: wanted() }
+}
+
+pub(crate) fn tunnel_port() -> TunnelRequest {
+    TunnelRequest::Port { assignment: assignment(1), epoch: 6, port: text("http") }
+}
+
+pub(crate) fn tunnel_state() -> TunnelRequest {
+    TunnelRequest::State { assignment: assignment(1), attempt: 3 }
+}
+
+pub(crate) fn permit_port() -> Permit {
+    Permit::Port(assignment(1))
+}
+
+pub(crate) fn permit_state() -> Permit {
+    Permit::State { assignment: assignment(1), attempt: 3 }
 }

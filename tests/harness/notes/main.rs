@@ -1,7 +1,8 @@
 //! Notes: a small application that keeps state, for tests and the demo. It has no dependencies and is one
 //! file, because build.rs compiles it with nothing but the compiler.
 //!
-//! `notes --listen ADDR --data DIR [--delay-ms N]` serves HTTP/1.1; `notes wordcount IN OUT`, `notes sleep
+//! `notes --listen ADDR --data DIR [--delay-ms N] [--ballast FILES BYTES PERCENT]` serves HTTP/1.1, and with ballast keeps
+//! that many files of that size beside the notes and rewrites that share of all their bytes every second; `notes wordcount IN OUT`, `notes sleep
 //! SECONDS`, `notes burn SECONDS` and `notes exit CODE` are programs that come to an end.
 
 use std::collections::VecDeque;
@@ -95,12 +96,23 @@ struct Options {
     listen: SocketAddr,
     data: PathBuf,
     delay: Duration,
+    ballast: Option<Ballast>,
 }
 
 impl Options {
     fn parse(words: &[&str]) -> Result<Self, String> {
         let (mut listen, mut data, mut delay) = (None, None, Duration::ZERO);
-        for pair in words.chunks(2) {
+        let mut ballast = None;
+        let mut words = words;
+        while !words.is_empty() {
+            if let ["--ballast", files, bytes, percent, rest @ ..] = words {
+                let number = |text: &str| text.parse().map_err(|_| format!("{text:?} is not a number"));
+                ballast = Some(Ballast { files: number(files)?, bytes: number(bytes)?, percent: number(percent)? });
+                words = rest;
+                continue;
+            }
+            let (pair, rest) = words.split_at(words.len().min(2));
+            words = rest;
             match pair {
                 ["--listen", v] => {
                     listen = Some(v.parse().map_err(|_| format!("{v:?} is not an address with a port"))?)
@@ -113,13 +125,22 @@ impl Options {
             }
         }
         match (listen, data) {
-            (Some(listen), Some(data)) => Ok(Self { listen, data, delay }),
-            _ => Err("write notes --listen ADDRESS:PORT --data DIRECTORY [--delay-ms N]".to_owned()),
+            (Some(listen), Some(data)) => Ok(Self { listen, data, delay, ballast }),
+            _ => {
+                Err("write notes --listen ADDRESS:PORT --data DIRECTORY [--delay-ms N] [--ballast FILES BYTES PERCENT]"
+                    .to_owned())
+            }
         }
     }
 }
 
 fn serve(options: &Options) -> Result<ExitCode, String> {
+    if let Some(ballast) = options.ballast {
+        let directory = options.data.join("ballast");
+        ballast.fill(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;
+        // It ends with the program.
+        thread::spawn(move || ballast.rewrite(&directory));
+    }
     let store = Store::open(&options.data).map_err(|e| format!("{}: {e}", options.data.display()))?;
     let listener = TcpListener::bind(options.listen).map_err(|e| format!("{}: {e}", options.listen))?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
@@ -135,6 +156,75 @@ fn serve(options: &Options) -> Result<ExitCode, String> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Files that change all the time, so that there is something to move.
+#[derive(Clone, Copy)]
+struct Ballast {
+    files: u64,
+    bytes: u64,
+    /// Share of all bytes that is rewritten each second.
+    percent: u64,
+}
+
+/// Bytes that are rewritten at once.
+const STRETCH: u64 = 4 << 20;
+
+impl Ballast {
+    /// Makes the files that are not there yet, of bytes that cannot be compressed.
+    fn fill(self, directory: &Path) -> io::Result<()> {
+        fs::create_dir_all(directory)?;
+        for n in 0..self.files {
+            let path = directory.join(format!("{n:06}.bin"));
+            if fs::metadata(&path).is_ok_and(|m| m.len() == self.bytes) {
+                continue;
+            }
+            let mut file = File::create(&path)?;
+            let mut left = self.bytes;
+            while left > 0 {
+                let part = left.min(STRETCH);
+                file.write_all(&noise(n ^ left, part))?;
+                left -= part;
+            }
+            file.sync_data()?;
+        }
+        Ok(())
+    }
+
+    /// Rewrites stretch after stretch, in place, at a steady rate.
+    fn rewrite(self, directory: &Path) {
+        let per_second = self.files * self.bytes * self.percent / 100;
+        if per_second == 0 {
+            return;
+        }
+        let stretch = self.bytes.min(STRETCH);
+        let pause = Duration::from_secs_f64(stretch as f64 / per_second as f64);
+        let mut turn = u64::from(std::process::id());
+        loop {
+            let begin = Instant::now();
+            turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let path = directory.join(format!("{:06}.bin", (turn >> 33) % self.files));
+            let at = (turn >> 17) % (self.bytes / stretch) * stretch;
+            if let Ok(file) = File::options().write(true).open(path) {
+                let _ = std::os::unix::fs::FileExt::write_all_at(&file, &noise(turn, stretch), at);
+            }
+            thread::sleep(pause.saturating_sub(begin.elapsed()));
+        }
+    }
+}
+
+/// Bytes that look random.
+fn noise(seed: u64, length: u64) -> Vec<u8> {
+    let mut x = seed | 1;
+    let mut bytes = Vec::with_capacity(length as usize + 8);
+    while (bytes.len() as u64) < length {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        bytes.extend_from_slice(&x.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
+    }
+    bytes.truncate(length as usize);
+    bytes
 }
 
 /// The notes, in memory and in a file that only grows: for each its length, a line feed, its bytes, a line feed.

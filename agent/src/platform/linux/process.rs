@@ -142,17 +142,27 @@ pub(crate) fn signal_group(id: ProcId, signal: driver::Signal) {
 /// Kills every process whose environment holds `mark` (a whole `NAME=value`): those that hang under no supervisor.
 /// Gives how many there were. Dropping the future stops the search, so that it kills nothing of a later run.
 pub(crate) async fn kill_marked(mark: &str) -> usize {
-    let Ok(all) = fs::read_dir("/proc") else { return 0 };
-    let all: Vec<i32> = all.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
     let mut found = 0;
-    for some in all.chunks(LOOKED_AT_ONCE) {
-        for pid in some.iter().filter(|pid| is_marked(**pid, mark)) {
-            found += 1;
-            kill(*pid);
-        }
+    for some in all_processes().chunks(LOOKED_AT_ONCE) {
+        found += kill_marked_of(some, mark);
         tokio::task::yield_now().await;
     }
     found
+}
+
+/// The same at once, for those that have nothing else to do.
+pub(crate) fn kill_marked_now(mark: &str) -> usize {
+    kill_marked_of(&all_processes(), mark)
+}
+
+fn all_processes() -> Vec<i32> {
+    let Ok(all) = fs::read_dir("/proc") else { return Vec::new() };
+    all.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn kill_marked_of(some: &[i32], mark: &str) -> usize {
+    let marked = some.iter().filter(|pid| is_marked(**pid, mark));
+    marked.inspect(|pid| kill(**pid)).count()
 }
 
 fn is_marked(pid: i32, mark: &str) -> bool {
@@ -164,7 +174,7 @@ fn is_marked(pid: i32, mark: &str) -> bool {
 }
 
 /// Kills the process that has this number now.
-pub(super) fn kill(pid: i32) {
+pub(crate) fn kill(pid: i32) {
     if let Some(pid) = Pid::from_raw(pid) {
         let _ = rustix::process::kill_process(pid, Signal::KILL);
     }

@@ -1,10 +1,12 @@
 //! `chandler host`: computers with an agent.
 
 use chandler_api::client::all;
+use chandler_api::drain::DrainRequest;
 use chandler_api::host::{HistoryImport, Host as Item, HostState};
 use chandler_protocol::{Bytes, Micros};
 use clap::{Args, Subcommand};
 
+use super::drain::{self, DrainArgs};
 use crate::problem::Failure;
 use crate::session::Session;
 use crate::show::{Facts, Table, age, count, moment};
@@ -51,6 +53,22 @@ enum Verb {
         #[arg(long, value_name = "TEXT")]
         source: String,
     },
+    /// Leave a host: no new work comes to it, and what is there moves away
+    #[command(
+        after_help = "Examples:\n  chandler host drain berlin-pc-4 --reason 'new disk' --wait\n\nIt ends when nothing runs there any more, or says exactly what cannot go and why (exit status 7)."
+    )]
+    Drain {
+        /// Its name or id
+        host: String,
+        #[command(flatten)]
+        drain: DrainArgs,
+    },
+    /// Let new work come to a host again
+    #[command(after_help = "Examples:\n  chandler host undrain berlin-pc-4")]
+    Undrain {
+        /// Its name or id
+        host: String,
+    },
     /// End a host's identity: it may not connect again until it joins anew
     #[command(after_help = "Examples:\n  chandler host revoke h-7k3mq2x9vd4c8z1e --yes")]
     Revoke {
@@ -75,6 +93,15 @@ impl Host {
                 let history = HistoryImport { up_micros: up.0, down_micros: down.0, outages, source };
                 let host = client.host_history_import(&host, &history).await?;
                 session.out.object(&host, || format!("{} is expected to be up {}", host.name, host.availability_ppm))
+            }
+            Verb::Drain { host, drain: args } => {
+                let request = DrainRequest { reason: args.reason.clone() };
+                let first = client.host_drain(&host, &request).await?;
+                drain::finish(session, "host", first, &args, || client.host_drain_report(&host)).await
+            }
+            Verb::Undrain { host } => {
+                let report = client.host_undrain(&host).await?;
+                session.out.object(&report, || drain::text(&report))
             }
             Verb::Revoke { host, yes } => {
                 if !yes {
@@ -103,7 +130,11 @@ async fn list(session: &Session) -> Result<(), Failure> {
             let (cpu, memory) = load(h);
             let seen = h.seen_at.map(age).unwrap_or_default();
             let work = h.assignments.to_string();
-            table.row([h.name.clone(), h.site.clone(), word::of(&h.state), cpu, memory, work, seen, h.note.clone()]);
+            let note = match &h.draining {
+                Some(d) if h.note.is_empty() => format!("draining {}", drain::since(d)),
+                _ => h.note.clone(),
+            };
+            table.row([h.name.clone(), h.site.clone(), word::of(&h.state), cpu, memory, work, seen, note]);
         }
         table
     })?;
@@ -145,6 +176,7 @@ fn text(host: &Item, software: bool) -> String {
         .add("site", format!("{}, {}", host.site, word::of(&host.site_role)))
         .add("state", format!("{}{seen}", word::of(&host.state)))
         .add("note", &host.note)
+        .add("draining", host.draining.as_ref().map(drain::since).unwrap_or_default())
         .add("offers", format!("{}, {}", host.offered.milli_cpu, host.offered.memory.0))
         .add("reserved", format!("{}, {}", host.reserved.milli_cpu, host.reserved.memory))
         .add("free", free(host.offered.memory.0.0, host.reserved.memory.0.0).to_string())

@@ -38,9 +38,10 @@ The order file (TOML, or the same as JSON); what has a default may be left out:
                                      # ./ is inside the artifact; {port.NAME} {state} {work}, in tasks {item}
   environment = { MODE = "quiet" }
   limits      = { cpu = 0.5, memory = "256 MiB", pids = 100, enforce = false }
-  port        = [{ name = "http", mode = "http" }]
+  port        = [{ name = "http", mode = "http", front = 18080 }]          # front: its number at the front doors
   state       = { path = "data", exclusive = true }
   health      = { http = "/healthz", port = "http", interval = "1 s" }     # or tcp = true, or exec = [..]
+  prepare     = { http = "/prepare", within = "30 s" }      # told before it is moved; or tcp = true, or exec = [..]
   restart     = { attempts = 5, delay = "200 ms", delayMax = "30 s" }
   stop        = { signal = "terminate", grace = "10 s" }
   outputs     = ["{item}.json"]      # tasks: collected from the working directory, where the inputs are put
@@ -56,6 +57,16 @@ The order file (TOML, or the same as JSON); what has a default may be left out:
   [policy]
   owners   = ["customer", "provider", "partner", "remote"]
   replicas = 1                       # or { min = 1, max = 3 }: the availability decides
+  move     = { hold = "2 s", drain = "5 s", cut = false, rate = "50 MiB/s", keep = "24 h" }
+  onPartition = "stop"               # or "keepRunning", without exclusive state
+  onLoss   = "wait"                  # or "startEmpty"
+  criteria = { prefer = ["customer"], premiumPercent = 10, at = [{ when = "Mon-Fri 12:00-14:00 Europe/Berlin", blackout = true }] }
+  [front]                            # front doors beside those on the customer's own computers
+  on       = ["edge-1"]              # hosts or sites
+  lan      = false                   # true: also for others on the same network
+  [[uses]]                           # a service of the same customer; DB gets the address of its front door
+  service  = "db"
+  env      = { DB = "tcp" }
   [[item]]                           # tasks; or --items 'data/*.csv' makes one for each file
   name   = "a"
   inputs = [{ path = "a.csv", file = "data/a.csv" }]"#;
@@ -224,5 +235,6 @@ mod tests {
         let order: OrderRequest = toml::from_str(file).unwrap();
         assert_eq!(order.software.retries, 0);
         assert_eq!(order.items.len(), 1);
+        assert_eq!((order.front.on.len(), order.uses[0].env["DB"].as_str()), (1, "tcp"));
     }
 }

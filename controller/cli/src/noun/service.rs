@@ -7,12 +7,15 @@ mod outputs;
 use std::path::PathBuf;
 
 use chandler_api::client::{Client, ClientError};
-use chandler_api::order::SoftwareKind;
+use chandler_api::movement::{MoveRequest, MoveTo};
+use chandler_api::order::{OwnerKind, SoftwareKind};
 use chandler_api::page::LIMIT_MAX;
-use chandler_api::service::{Placement, Service as Item, ServiceQuery};
+use chandler_api::problem::{NOT_A_DESTINATION, Problem};
+use chandler_api::service::{FrontDoor, Placement, Service as Item, ServiceQuery};
 use chandler_protocol::Bytes;
 use clap::{Args, Subcommand};
 
+use super::movement::{self, FollowArgs};
 use super::order::WaitArgs;
 use super::quote::attributes;
 use crate::problem::{Failure, shell};
@@ -55,6 +58,19 @@ enum Verb {
         /// Also every candidate and every refused host
         #[arg(long)]
         all: bool,
+    },
+    /// Move a copy of a service elsewhere; those who use it notice nothing
+    #[command(
+        after_help = "Examples:\n  chandler service move notes --to berlin-pc-4 --follow\n  chandler service move notes --to provider --wait\n\nNever outside its SLA and policy: what does not fit is refused with the rule that binds and the nearest host that fits."
+    )]
+    Move {
+        /// Its name or id
+        service: String,
+        /// A host, a site, or an owner: customer, provider or remote
+        #[arg(long, value_name = "PLACE")]
+        to: String,
+        #[command(flatten)]
+        follow: FollowArgs,
     },
     /// Stop a service, wipe its data and give its resources back
     #[command(after_help = "Examples:\n  chandler service delete notes --yes --wait")]
@@ -108,6 +124,7 @@ impl Service {
                 let service = session.client()?.service(&service).await?;
                 session.out.object(&service, || text(&service))
             }
+            Verb::Move { service, to, follow } => change_place(session, &service, &to, &follow).await,
             Verb::Explain { service, all } => explain::run(session, &service, all).await,
             Verb::Delete { service, yes, wait } => delete(session, &service, yes, &wait).await,
             Verb::Logs { service, stderr, follow } => logs::run(session, &service, stderr, follow).await,
@@ -125,6 +142,32 @@ async fn list_all(client: &Client, query: &ServiceQuery) -> Result<Vec<Item>, Cl
         client.services(&query).await
     })
     .await
+}
+
+async fn change_place(session: &Session, service: &str, to: &str, follow: &FollowArgs) -> Result<(), Failure> {
+    let client = session.client()?;
+    let order = |to: MoveTo| {
+        let request = MoveRequest { to };
+        async move { client.service_move(service, &request).await }
+    };
+    let is_unknown = |e: &ClientError| matches!(e, ClientError::Problem(p) if p.code == NOT_A_DESTINATION.code);
+    let ordered = match word::parse::<OwnerKind>(to) {
+        Ok(owner) => order(MoveTo::Owner(owner)).await,
+        Err(_) => match order(MoveTo::Host(to.to_owned())).await {
+            // Not a host: a site may have this name.
+            Err(error) if is_unknown(&error) => order(MoveTo::Site(to.to_owned())).await,
+            other => other,
+        },
+    };
+    let ordered = ordered.map_err(|error| match is_unknown(&error) {
+        true => Problem::new(NOT_A_DESTINATION, format!("there is no host or site {to}")).into(),
+        false => Failure::from(error),
+    })?;
+    if follow.follow {
+        movement::follow(session, ordered, follow.timeout).await
+    } else {
+        movement::ordered(session, &ordered)
+    }
 }
 
 async fn delete(session: &Session, service: &str, yes: bool, wait: &WaitArgs) -> Result<(), Failure> {
@@ -190,6 +233,17 @@ fn text(s: &Item) -> String {
             .add("because", &place.reason)
             .add("listens", ports.join(", "));
     }
+    for door in &s.front {
+        facts.add("front", front(door));
+    }
+    if let Some(tenure) = &s.tenure {
+        let owner = tenure.owner.as_deref().unwrap_or("nobody for now");
+        let stage = if tenure.stage == "settled" { String::new() } else { format!(", {}", tenure.stage) };
+        facts.add("state owner", format!("{owner}, epoch {}{stage}", tenure.epoch));
+    }
+    for open in &s.moves {
+        facts.add("moving", movement::brief(open));
+    }
     if let Some(predicted) = &s.predicted {
         attributes(&mut facts, predicted);
     }
@@ -205,4 +259,25 @@ fn text(s: &Item) -> String {
         facts.add("next", format!("chandler service outputs {} --to DIR", s.id));
     }
     facts.to_string()
+}
+
+/// One front door in one line: where, how it answers, what failed.
+fn front(door: &FrontDoor) -> String {
+    let addresses: Vec<String> = door.addresses.iter().map(|a| format!("{} {}", a.port, a.address)).collect();
+    let mut parts = vec![if addresses.is_empty() { "not listening".to_owned() } else { addresses.join(", ") }];
+    parts[0].push_str(&format!(" on {}", door.host));
+    if let (Some(p50), Some(p95)) = (door.p50_micros, door.p95_micros) {
+        parts.push(format!("p50 {p50}, p95 {p95}"));
+    }
+    parts.push(format!("{} requests, {} failed", door.requests, door.failed));
+    if door.holding {
+        parts.push(format!("{} wait", door.waiting));
+    }
+    if !door.connected {
+        parts.push("old values: its host is not connected".to_owned());
+    }
+    if !door.message.is_empty() {
+        parts.push(door.message.clone());
+    }
+    parts.join("; ")
 }

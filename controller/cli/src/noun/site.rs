@@ -1,13 +1,17 @@
 //! `chandler site`: places with computers of one owner.
 
 use chandler_api::client::all;
-use chandler_api::site::{Rates, Site as Item, SiteCreate, SiteRole, SiteUpdate};
+use chandler_api::drain::DrainRequest;
+use chandler_api::site::{Maintenance, Rates, Site as Item, SiteCreate, SiteRole, SiteUpdate};
+use chandler_api::value::{Span, Time};
+use chandler_protocol::Micros;
 use clap::{Args, Subcommand};
 
 use super::Amount;
+use super::drain::{self, DrainArgs};
 use crate::problem::Failure;
 use crate::session::Session;
-use crate::show::{Facts, Table};
+use crate::show::{Facts, Table, moment};
 use crate::word;
 
 #[derive(Debug, Args)]
@@ -73,6 +77,89 @@ enum Verb {
         #[command(flatten)]
         rates: RateArgs,
     },
+    /// Change a site: its rates, when its computers are there, when it is worked on
+    #[command(
+        after_help = "Examples:\n  chandler site set berlin-1 --hours \"Mon-Fri 08:00-18:00 Europe/Berlin\" --lead \"15 min\"\n  chandler site set berlin-1 --maintenance \"2026-12-01T02:00:00Z 2026-12-01T04:00:00Z new switch\"\n  chandler site set berlin-1 --no-maintenance --hours always"
+    )]
+    Set {
+        /// Its name or id
+        site: String,
+        #[command(flatten)]
+        change: SetArgs,
+    },
+    /// Leave a site: no new work comes to its hosts, and what is there moves away
+    #[command(
+        after_help = "Examples:\n  chandler site drain berlin-1 --reason 'moving house' --wait\n\nIt ends when nothing runs there any more, or says exactly what cannot go and why (exit status 7)."
+    )]
+    Drain {
+        /// Its name or id
+        site: String,
+        #[command(flatten)]
+        drain: DrainArgs,
+    },
+    /// Let new work come to a site again
+    #[command(after_help = "Examples:\n  chandler site undrain berlin-1")]
+    Undrain {
+        /// Its name or id
+        site: String,
+    },
+}
+
+/// What changes of a site; the rest stays.
+#[derive(Debug, Args)]
+struct SetArgs {
+    /// What one core costs for one hour, for usage from now on, such as "0.012 EUR"
+    #[arg(long, value_name = "MONEY")]
+    core_hour: Option<Amount>,
+    /// What one GiB of memory costs for one hour, such as "0.003 EUR"
+    #[arg(long, value_name = "MONEY")]
+    gib_hour: Option<Amount>,
+    /// When its computers are there, such as "Mon-Fri 08:00-18:00 Europe/Berlin"; or always
+    #[arg(long, value_name = "HOURS")]
+    hours: Option<String>,
+    /// A time in which it is worked on: FROM TO and why; may be given several times and replaces those there are
+    #[arg(long, value_name = "WINDOW", value_parser = window)]
+    maintenance: Vec<Maintenance>,
+    /// It is not worked on after all
+    #[arg(long, conflicts_with = "maintenance")]
+    no_maintenance: bool,
+    /// How long before it closes it is left, such as "30 min"
+    #[arg(long, value_name = "TIME")]
+    lead: Option<Micros>,
+}
+
+impl SetArgs {
+    /// The change, for a site with these rates.
+    fn change(self, before: &Rates) -> Result<SiteUpdate, Failure> {
+        let rates = (self.core_hour.is_some() || self.gib_hour.is_some()).then(|| Rates {
+            core_hour: self.core_hour.map_or_else(|| before.core_hour.clone(), |a| a.0),
+            gib_hour: self.gib_hour.map_or_else(|| before.gib_hour.clone(), |a| a.0),
+        });
+        let change = SiteUpdate {
+            rates,
+            maintenance: (self.no_maintenance || !self.maintenance.is_empty()).then_some(self.maintenance),
+            hours: self.hours.map(|h| if h == "always" { String::new() } else { h }),
+            lead: self.lead.map(Span),
+        };
+        if change == SiteUpdate::default() {
+            let text = "say what changes: --core-hour, --gib-hour, --hours, --maintenance, --no-maintenance or --lead";
+            return Err(Failure::Usage(text.to_owned()));
+        }
+        Ok(change)
+    }
+}
+
+/// `FROM TO why`, the times as RFC 3339.
+fn window(text: &str) -> Result<Maintenance, String> {
+    let mut words = text.trim().splitn(3, ' ');
+    let mut time = || {
+        let word = words.next().unwrap_or_default();
+        let time = serde_json::from_value::<Time>(serde_json::Value::String(word.to_owned()));
+        time.map_err(|_| format!("{word:?} is not a time: write \"FROM TO why\" with times as 2026-12-01T02:00:00Z"))
+    };
+    let (from, to) = (time()?, time()?);
+    let reason = words.next().unwrap_or_default().trim().to_owned();
+    Ok(Maintenance { from, to, reason })
 }
 
 impl Site {
@@ -89,8 +176,22 @@ impl Site {
             Verb::Show { site } => show(session, &client.site(&site).await?.value),
             Verb::SetRates { site, rates } => {
                 let read = client.site(&site).await?;
-                let change = SiteUpdate { rates: Some(rates.into()) };
+                let change = SiteUpdate { rates: Some(rates.into()), ..SiteUpdate::default() };
                 show(session, &client.site_update(&site, &change, &read.etag).await?)
+            }
+            Verb::Set { site, change } => {
+                let read = client.site(&site).await?;
+                let change = change.change(&read.value.rates)?;
+                show(session, &client.site_update(&site, &change, &read.etag).await?)
+            }
+            Verb::Drain { site, drain: args } => {
+                let request = DrainRequest { reason: args.reason.clone() };
+                let first = client.site_drain(&site, &request).await?;
+                drain::finish(session, "site", first, &args, || client.site_drain_report(&site)).await
+            }
+            Verb::Undrain { site } => {
+                let report = client.site_undrain(&site).await?;
+                session.out.object(&report, || drain::text(&report))
             }
             Verb::List => {
                 let items = all(|page| client.sites(page)).await?;
@@ -131,7 +232,14 @@ fn show(session: &Session, site: &Item) -> Result<(), Failure> {
             .add("country", &site.country)
             .add("core-hour", site.rates.core_hour.to_string())
             .add("GiB-hour", site.rates.gib_hour.to_string())
-            .add("hosts", site.hosts.to_string());
+            .add("hosts", site.hosts.to_string())
+            .add("open", site.hours.as_deref().unwrap_or("always"))
+            .add("left", format!("{} before it closes", site.lead))
+            .add("draining", site.draining.as_ref().map(drain::since).unwrap_or_default());
+        for window in &site.maintenance {
+            let times = format!("{} to {}", moment(window.from), moment(window.to));
+            facts.add("closed", format!("{times} {}", window.reason).trim_end());
+        }
         facts.to_string()
     })
 }

@@ -165,10 +165,11 @@ fn text(sla: &Item) -> String {
         .add("status", word::of(&sla.status))
         .add("since", moment(sla.since))
         .add("terms", terms_text(&sla.terms));
-    let mut table = Table::new(&["ATTRIBUTE", "AGREED", "PREDICTED", "MEASURED", "STATUS"]);
+    let mut table = Table::new(&["ATTRIBUTE", "AGREED", "PREDICTED", "MEASURED", "STATUS", "BUDGET LEFT"]);
     for o in &sla.objectives {
         let measured = if o.measured.is_empty() { "not yet".to_owned() } else { o.measured.clone() };
-        table.row([o.name.clone(), o.target.clone(), o.predicted.clone(), measured, word::of(&o.status)]);
+        let left = o.budget.map_or_else(String::new, |b| Ppm(b.left_ppm).to_string());
+        table.row([o.name.clone(), o.target.clone(), o.predicted.clone(), measured, word::of(&o.status), left]);
     }
     if sla.objectives.is_empty() { facts.to_string() } else { format!("{facts}\n\n{table}") }
 }

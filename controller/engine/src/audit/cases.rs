@@ -168,9 +168,11 @@ fn each_rule_is_seen_to_be_broken() {
     check("terminated-service", &|m| put(m, Service { state: ServiceState::Terminated, ..service() }));
     check("assignment-host", &|m| {
         m.hosts.remove(&HostId::from_random([1; 10]));
+        m.by_site.clear();
     });
     check("assignment-site", &|m| {
         m.sites.remove(&SITE);
+        m.by_owner.clear();
     });
     check("assignment-service", &|m| {
         let elsewhere = ServiceId::from_random([8; 10]);
@@ -221,6 +223,11 @@ fn a_stale_index_is_found() {
     check("by-order", &|m| m.by_order.clear());
     check("by-name", &|m| m.by_name.clear());
     check("live", &|m| m.live.clear());
+    check("by-site", &|m| m.by_site.clear());
+    check("by-owner", &|m| m.by_owner.clear());
+    check("fronted", &|m| {
+        m.fronted.insert(SERVICE);
+    });
     check("open-orders", &|m| {
         m.open_orders.insert(1, ORDER);
     });

@@ -30,8 +30,19 @@ pub(super) fn check(model: &Model, found: &mut Vec<Violation>) {
     );
     compare("by-order", plain(&model.by_order, OrdSet::is_empty), plain(&fresh.by_order, OrdSet::is_empty), found);
     compare("open-orders", plain(&model.open_orders, |_| false), plain(&fresh.open_orders, |_| false), found);
+    compare("moving", plain(&model.moving, OrdSet::is_empty), plain(&fresh.moving, OrdSet::is_empty), found);
+    compare("by-site", plain(&model.by_site, OrdSet::is_empty), plain(&fresh.by_site, OrdSet::is_empty), found);
+    compare("by-owner", plain(&model.by_owner, OrdSet::is_empty), plain(&fresh.by_owner, OrdSet::is_empty), found);
+    compare("using", plain(&model.using, OrdSet::is_empty), plain(&fresh.using, OrdSet::is_empty), found);
     if model.live != fresh.live {
         report(found, "live", "the set of live services is not that of the records".to_owned());
+    }
+    if model.fronted != fresh.fronted {
+        report(
+            found,
+            "fronted",
+            "the set of services with doors of their choice is not that of the records".to_owned(),
+        );
     }
     names(model, found);
 }
@@ -42,7 +53,10 @@ fn rebuilt(model: &Model) -> Model {
     let assignments = model.assignments.values().map(|v| Record::Assignment(v.clone()));
     let services = model.services.values().map(|v| Record::Service(v.clone()));
     let orders = model.orders.values().map(|v| Record::Order(v.clone()));
-    for record in assignments.chain(services).chain(orders) {
+    let hosts = model.hosts.values().map(|v| Record::Host(v.clone()));
+    let sites = model.sites.values().map(|v| Record::Site(v.clone()));
+    let moves = model.moves.values().map(|v| Record::Move(v.clone()));
+    for record in assignments.chain(services).chain(orders).chain(hosts).chain(sites).chain(moves) {
         fresh.apply(&Change::Put(record));
     }
     fresh

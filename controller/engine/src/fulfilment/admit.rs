@@ -121,23 +121,24 @@ fn modify(draft: &mut Draft<'_>, order: &Arc<Order>) {
         pending_order: Some(order.id),
         ..service.as_ref().clone()
     });
+    // What is being handed over must first have arrived; then this order is looked at again.
+    if !draft.model.moves_of(service.id).all(|m| relocation::may_give_way(m)) {
+        return;
+    }
     let (outcome, decision) = relocation::decide(draft, &changed, &terms, trigger, &[]);
     if outcome.refusal.is_some() {
         if draft.model.is_unsure() {
             return;
         }
         draft.put(Change::Decision(Arc::new(decision)));
-        if service.is_exclusive() {
-            let text = "it keeps exclusive state where it is, that place does not meet the new terms, and moving state \
-                        is not built yet: choose terms that its place meets, or delete it and order it anew";
-            return reject(draft, order, "E0301", text, Vec::new());
-        }
         return refuse(draft, order, outcome);
     }
     if amended {
         amend(draft, &agreement, terms.clone(), &order.by);
     }
     draft.put(changed.as_ref().clone());
+    relocation::give_way(draft, service.id, "superseded: its order was changed");
+    let changed = draft.model.services.get(&service.id).cloned().unwrap_or(changed);
     let accepted = accept(draft, order, agreement.id, service.id);
     if relocation::replan(draft, &changed, &terms, trigger, &[]).is_ok() {
         draft.order_to(&accepted, OrderState::InProgress, "reserved");
@@ -160,10 +161,13 @@ fn terminate(draft: &mut Draft<'_>, service: &Service, reason: &str) {
     if matches!(service.state, ServiceState::Terminating | ServiceState::Terminated) {
         return;
     }
+    relocation::abandon_all(draft, service.id, reason);
     let copies: Vec<_> = draft.model.assignments_of(service.id).cloned().collect();
     for copy in &copies {
         relocation::wipe(draft, copy, reason);
     }
+    let (tenure, route) =
+        draft.model.services.get(&service.id).map(|s| (s.tenure, s.route.clone())).unwrap_or_default();
     draft.event(
         (Noun::Service, service.id.to_string(), &service.name),
         service.status.as_str(),
@@ -176,6 +180,8 @@ fn terminate(draft: &mut Draft<'_>, service: &Service, reason: &str) {
         since: draft.now,
         displaced: None,
         reason: reason.to_owned(),
+        tenure,
+        route,
         ..service.clone()
     });
     super::advance(draft, service.id);

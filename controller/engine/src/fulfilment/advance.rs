@@ -9,6 +9,7 @@ use crate::draft::Draft;
 use crate::event::Noun;
 use crate::fleet::{Capacity, FAILURES_KEPT, Host, HostState};
 use crate::model::Change;
+use crate::movement::{Move, MoveKind, MovePhase};
 use crate::order::{Order, OrderState};
 use crate::relocation;
 use crate::service::{AllocationState, Assignment, OperatingStatus, Service, ServiceState, Trigger};
@@ -16,16 +17,27 @@ use crate::sla::Agreement;
 
 /// Takes in what one host's agent observed. An assignment that is not this host's, or of an epoch that was never
 /// given out, is not believed. Gives the services that were touched.
+///
+/// The first report of a host that was lost decides what becomes of its copies ([`relocation::returned`]): it is to be
+/// taken in before the host is told anything.
 pub fn observe(draft: &mut Draft<'_>, host: HostId, observed: &[ObservedAssignment]) -> Vec<ServiceId> {
-    let mut touched = Vec::new();
+    let mut touched = relocation::returned(draft, host, observed);
     for seen in observed {
         let Some(assignment) = draft.model.assignments.get(&seen.id).cloned() else { continue };
         if assignment.host == host && seen.epoch > assignment.epoch {
-            // It has seen a later epoch than we ever gave out: our store is an older copy. We go on above it.
+            // It has seen a later epoch than we ever gave out: our store is an older copy. We go on above it, but who
+            // owns a state is not guessed.
+            if is_owned(draft, &assignment) {
+                relocation::freeze(draft, &assignment, seen.epoch);
+                continue;
+            }
             draft.put(Assignment { epoch: seen.epoch.saturating_add(1), ..assignment.as_ref().clone() });
             continue;
         }
         let believable = assignment.host == host;
+        if believable && is_missed(draft, &assignment, seen) {
+            touched.push(assignment.service);
+        }
         if !believable || assignment.observed.as_ref() == Some(seen) {
             continue;
         }
@@ -37,13 +49,31 @@ pub fn observe(draft: &mut Draft<'_>, host: HostId, observed: &[ObservedAssignme
     touched
 }
 
+/// Whether a copy answers that no door knows of: its host was away, and is heard again with nothing new to say.
+fn is_missed(draft: &Draft<'_>, a: &Assignment, seen: &ObservedAssignment) -> bool {
+    let service = draft.model.services.get(&a.service);
+    let unknown = service.is_some_and(|s| !s.is_task() && !s.route.backends.contains(&a.id));
+    seen.phase == Phase::Running && a.is_to_run() && unknown
+}
+
+/// Whether the copy is of a service whose state one copy owns, and which goes on.
+fn is_owned(draft: &Draft<'_>, a: &Assignment) -> bool {
+    let service = draft.model.services.get(&a.service);
+    service.is_some_and(|s| s.tenure.is_some() && s.state != ServiceState::Terminating)
+}
+
 /// The next step for one service. Idempotent.
 pub fn advance(draft: &mut Draft<'_>, id: ServiceId) {
     remove_wiped(draft, id);
+    relocation::step_moves(draft, id);
     for assignment in copies(draft, id) {
         step(draft, &assignment);
     }
+    relocation::conclude(draft, id);
     release_leaving(draft, id);
+    relocation::keep_route(draft, id);
+    // What the steps above took away may end a move, and what they ended may free a copy.
+    relocation::step_moves(draft, id);
     let Some(service) = draft.model.services.get(&id).cloned() else { return };
     update_service(draft, &service);
     complete_order(draft, id);
@@ -56,11 +86,11 @@ fn copies(draft: &Draft<'_>, id: ServiceId) -> Vec<Arc<Assignment>> {
 /// What an agent has wiped is back in the inventory. So is what was on a host whose identity is gone for good.
 fn remove_wiped(draft: &mut Draft<'_>, id: ServiceId) {
     for a in copies(draft, id) {
+        if a.state != AllocationState::Releasing {
+            continue;
+        }
         if a.target == Target::Stopped {
             free_stopped(draft, &a);
-        }
-        if a.target == Target::Running {
-            continue;
         }
         let gone = draft.model.hosts.get(&a.host).is_none_or(|h| h.state == HostState::Revoked);
         let wiped = a.observed.as_ref().is_some_and(|o| o.phase == Phase::Wiped && o.epoch == a.epoch);
@@ -74,7 +104,16 @@ fn remove_wiped(draft: &mut Draft<'_>, id: ServiceId) {
             );
             draft.put(a.closed(draft.now));
             draft.put(Change::RemoveAssignment(a.id));
+            forget_owner(draft, &a);
         }
+    }
+}
+
+/// Whoever begins next is the first owner again.
+fn forget_owner(draft: &mut Draft<'_>, gone: &Assignment) {
+    let service = draft.model.services.get(&gone.service).cloned();
+    if let Some(service) = service.filter(|s| s.tenure.is_some_and(|t| t.owner == Some(gone.id))) {
+        draft.put(Service { tenure: None, ..service.as_ref().clone() });
     }
 }
 
@@ -92,7 +131,7 @@ fn free_stopped(draft: &mut Draft<'_>, a: &Assignment) {
 /// The next step for one copy.
 fn step(draft: &mut Draft<'_>, a: &Assignment) {
     let Some(seen) = a.observed.as_ref().filter(|o| o.epoch == a.epoch) else { return };
-    if a.state == AllocationState::Releasing {
+    if a.state == AllocationState::Releasing || is_arriving(draft, a) {
         return;
     }
     match seen.phase {
@@ -107,16 +146,16 @@ fn step(draft: &mut Draft<'_>, a: &Assignment) {
     }
 }
 
+/// Whether a move brings this copy here and still decides what becomes of it when it fails.
+fn is_arriving(draft: &Draft<'_>, a: &Assignment) -> bool {
+    let comes = |m: &Move| m.to == Some(a.id) && m.kind != MoveKind::Failover && m.phase < MovePhase::Switching;
+    let failed = matches!(a.phase(), Some(Phase::Failed(_)));
+    failed && draft.model.moves_of(a.service).any(|m| comes(m))
+}
+
 /// It cannot run there: the host's record bears it, and another place is looked for.
 fn fail(draft: &mut Draft<'_>, a: &Assignment, failure: Failure, message: &str) {
-    let why = match failure {
-        Failure::Fetch => "its files could not be had",
-        Failure::DiskFull => "no room on the disk",
-        Failure::Start => "it could not be started",
-        Failure::Crashing => "it keeps ending by itself",
-        Failure::Unsupported => "the agent cannot run it",
-        Failure::State => "its state could not be had",
-    };
+    let why = relocation::failure_text(failure);
     let reason = format!("failed on {}: {why} ({message})", draft.model.host_name(a.host));
     let Some(service) = draft.model.services.get(&a.service).cloned() else { return };
     let stays = service.spec.state.is_some() && service.has_run();
@@ -126,14 +165,17 @@ fn fail(draft: &mut Draft<'_>, a: &Assignment, failure: Failure, message: &str) 
     note_failure(draft, a.host);
     let setback = set_back(&service, draft.now, &reason);
     if setback.setbacks >= SETBACKS_MAX && !service.has_run() {
-        relocation::release(draft, a, &reason);
-        return give_up(draft, setback);
+        // It never answered: nobody has written anything that is to be kept.
+        relocation::abandon_all(draft, service.id, &reason);
+        relocation::wipe(draft, a, &reason);
+        let tenure = draft.model.services.get(&service.id).and_then(|s| s.tenure);
+        return give_up(draft, Service { tenure, ..setback });
     }
     tell_order(draft, &setback);
     draft.put(setback);
     if stays {
         // Its state is here, so that it is tried again here: a new epoch makes the agent begin anew.
-        draft.put(Assignment { epoch: a.epoch + 1, ..a.clone() });
+        relocation::renew(draft, a.clone());
     } else {
         relocation::displace_one(draft, a, Trigger::ProcessFailed, &reason);
     }
@@ -189,7 +231,7 @@ fn give_up(draft: &mut Draft<'_>, service: Service) {
     }
 }
 
-fn note_failure(draft: &mut Draft<'_>, host: HostId) {
+pub(crate) fn note_failure(draft: &mut Draft<'_>, host: HostId) {
     let Some(host) = draft.model.hosts.get(&host).cloned() else { return };
     let mut failures: Vec<Timestamp> = host.failures.clone();
     if failures.len() >= FAILURES_KEPT {
@@ -259,16 +301,21 @@ fn exit_text(exit: Exit) -> String {
     }
 }
 
-/// Old copies go once every new one is healthy: make before break, also for a count of one. With them goes what they
-/// wrote: only state that is not exclusive is left behind like this, and the new terms may forbid that place.
+/// A copy that leaves without another one in its stead goes once the others are healthy and no front door sends it
+/// anything. With it goes what it wrote: each copy of such a service has a state of its own.
 fn release_leaving(draft: &mut Draft<'_>, id: ServiceId) {
+    let Some(service) = draft.model.services.get(&id).cloned() else { return };
     let all = copies(draft, id);
     let staying: Vec<_> = all.iter().filter(|a| !a.leaving && a.state != AllocationState::Releasing).collect();
-    if staying.is_empty() || !staying.iter().all(|a| is_running(a)) {
+    if staying.len() < service.copies.max(1) as usize || !staying.iter().all(|a| is_running(a)) {
         return;
     }
-    for old in all.iter().filter(|a| a.leaving) {
-        relocation::wipe(draft, old, "the copy that takes over is healthy");
+    relocation::keep_route(draft, id);
+    for old in all.iter().filter(|a| a.leaving && a.state != AllocationState::Releasing) {
+        let moves = draft.model.moves_of(id).any(|m| m.from == Some(old.id));
+        if !moves && relocation::is_quiet(draft, id, old.id) {
+            relocation::wipe(draft, old, "the other copies are healthy");
+        }
     }
 }
 
@@ -278,7 +325,7 @@ fn is_running(a: &Assignment) -> bool {
 
 /// Whether a copy runs somewhere and answers, of whatever epoch.
 fn is_healthy(a: &Assignment) -> bool {
-    a.target == Target::Running && a.observed.as_ref().is_some_and(|o| o.phase == Phase::Running)
+    a.is_to_run() && a.observed.as_ref().is_some_and(|o| o.phase == Phase::Running)
 }
 
 /// The service's life and status follow from its copies.
@@ -295,15 +342,24 @@ fn update_service(draft: &mut Draft<'_>, service: &Arc<Service>) {
             }
         }
     } else {
-        next.status = status_of(draft, service, &all);
-        let healthy = all.iter().any(|a| is_healthy(a) && is_seen(draft, a.host));
+        next.status =
+            if relocation::is_held(draft, service) { service.status } else { status_of(draft, service, &all) };
+        // Requests that wait for a move are answered: nobody misses the service meanwhile.
+        let held = relocation::is_held(draft, service);
+        let healthy = held || all.iter().any(|a| is_healthy(a) && is_seen(draft, a.host));
         let unseen = next.status == OperatingStatus::Unknown;
         if healthy && next.completed_at.is_none() && !next.is_task() {
             next.completed_at = Some(draft.now);
         }
         if healthy {
             next.state = ServiceState::Active;
-            (next.setbacks, next.not_before) = (0, Timestamp(0));
+            // What was ordered and could not be done yet keeps its pause.
+            if next.displaced.is_none() {
+                (next.setbacks, next.not_before) = (0, Timestamp(0));
+            }
+            if next.reason.starts_with(relocation::WAITS_FOR_HOST) {
+                next.reason = String::new();
+            }
         }
         // Measured from the first answer on; while nobody can see, nothing is measured.
         let changed = next.measured.current.is_none_or(|(up, _)| up != healthy);

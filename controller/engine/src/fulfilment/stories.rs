@@ -1,191 +1,17 @@
 //! Orders from beginning to end on a small fleet that is stepped by hand, audited after every step.
 
-use std::collections::BTreeMap;
-
-use chandler_protocol::state::{Exit, Failure, Health, ObservedAssignment, Phase, Target};
+use chandler_protocol::state::{Exit, Phase, Target};
 use chandler_protocol::workload::WorkloadKind;
-use chandler_protocol::{AssignmentId, HostId, MicroMoney, Micros, MilliCpu, OrderId, SiteId, Timestamp};
+use chandler_protocol::{Micros, MilliCpu};
 
+use super::example::{World, host, lose, seen, stateful};
 use super::{admit, advance, cancel, observe};
 use crate::assurance::{self, Patience, Watch};
-use crate::audit::audit;
-use crate::catalogue::Offering;
-use crate::draft::Draft;
 use crate::fleet::{HostState, Pulse};
-use crate::model::{Change, Model};
-use crate::order::{Action, ItemSpec, Order, OrderSpec, OrderState};
-use crate::party::Party;
-use crate::placement::example::{CUSTOMER, OWNER, spot, wish};
+use crate::model::Change;
+use crate::order::{Action, ItemSpec, OnLoss, OrderSpec, OrderState};
 use crate::relocation;
-use crate::service::{OperatingStatus, Service, ServiceState, Trigger};
-use crate::site::{Rates, Site, SiteRole};
-
-/// A fleet of hosts whose core costs 1, 2, 3 ... a month, stepped by hand.
-struct World {
-    model: Model,
-    now: Timestamp,
-    drawn: u64,
-}
-
-impl World {
-    fn of(hosts: u8) -> Self {
-        let mut world = Self { model: Model::default(), now: Timestamp(1_000_000_000), drawn: 0 };
-        world.model.currency = "EUR".to_owned();
-        world.step(|draft| {
-            draft.put(Offering { margin_percent: 0, management_hour: MicroMoney(0), ..Offering::standard(draft.now) });
-            for id in [CUSTOMER, OWNER] {
-                draft.put(Party { id, name: id.to_string(), roles: Vec::new() });
-            }
-            for n in 1..=hosts {
-                let mut host = spot(n, 0).host;
-                host.site = SiteId::from_random([n; 10]);
-                let rates = Rates { core_hour: MicroMoney(i64::from(n) * 1_000), gib_hour: MicroMoney(0) };
-                draft.put(Site {
-                    id: host.site,
-                    name: format!("site-{n}"),
-                    owner: OWNER,
-                    role: SiteRole::Remote,
-                    country: "DE".to_owned(),
-                    rates,
-                    version: 1,
-                });
-                draft.put(host);
-            }
-        });
-        for n in 1..=hosts {
-            world.hear(n);
-        }
-        world
-    }
-
-    /// One transaction, as the writer would do it.
-    fn step<T>(&mut self, work: impl FnOnce(&mut Draft<'_>) -> T) -> T {
-        let drawn = &mut self.drawn;
-        let mut ids = || {
-            *drawn += 1;
-            let mut id = [0xa0; 10];
-            id[2..].copy_from_slice(&drawn.to_be_bytes());
-            id
-        };
-        let mut draft = Draft::new(&self.model, self.now, "test", &mut ids);
-        let done = work(&mut draft);
-        let model = draft.model;
-        // What the store would give back after a crash right now must be the same.
-        let mut replayed = self.model.clone();
-        replayed.apply_all(&draft.changes);
-        assert_eq!(replayed.assignments, model.assignments);
-        self.model = model;
-        self.model.generation += 1;
-        assert_eq!(audit(&self.model), [], "after a step");
-        done
-    }
-
-    fn hear(&mut self, n: u8) {
-        let pulse = Pulse { seen_at: self.now, connected: true, rtt: Some(Micros::from_millis(10)), readings: None };
-        self.model.pulses.insert(host(n), pulse);
-        self.step(|draft| assurance::heard(draft, host(n)));
-    }
-
-    fn order(&mut self, name: &str, action: Action, change: impl FnOnce(&mut OrderSpec)) -> OrderId {
-        let wish = wish();
-        let mut spec = OrderSpec {
-            offering: "standard".to_owned(),
-            workload: wish.spec,
-            platform: wish.platform,
-            terms: wish.terms,
-            policy: wish.policy,
-            items: Vec::new(),
-            retries: 0,
-        };
-        change(&mut spec);
-        let name = name.to_owned();
-        self.step(|draft| {
-            let id = OrderId::from_random(draft.id());
-            draft.put(Order {
-                id,
-                number: draft.model.last_order + 1,
-                customer: CUSTOMER,
-                name,
-                action,
-                state: OrderState::Acknowledged,
-                reason: String::new(),
-                code: String::new(),
-                nearest: Vec::new(),
-                ordered_at: draft.now,
-                completed_at: None,
-                by: "test".to_owned(),
-                agreement: None,
-                service: None,
-                spec,
-                request: String::new(),
-            });
-            id
-        })
-    }
-
-    fn admit(&mut self) {
-        self.step(|draft| {
-            admit(draft);
-            relocation::place_waiting(draft);
-        });
-    }
-
-    /// Every agent does what it was told and says so; `failing` hosts cannot run anything.
-    fn agents(&mut self, failing: &[u8]) {
-        let told: BTreeMap<HostId, Vec<ObservedAssignment>> = self
-            .model
-            .assignments
-            .values()
-            .filter(|a| self.model.pulse(a.host).connected)
-            .map(|a| {
-                let phase = match a.target {
-                    Target::Wiped => Phase::Wiped,
-                    Target::Stopped => Phase::Stopped,
-                    Target::Running | Target::Own(_) if failing.iter().any(|n| host(*n) == a.host) => Phase::Failed(Failure::Crashing),
-                    Target::Running | Target::Own(_) if a.spec.kind == WorkloadKind::Task => Phase::Completed(Exit::Code(0)),
-                    Target::Running | Target::Own(_) => Phase::Running,
-                    Target::Seal { .. } | Target::Receive(_) => Phase::Pending,
-                };
-                (a.host, seen(a.id, a.epoch, phase))
-            })
-            .fold(BTreeMap::new(), |mut map, (host, seen)| {
-                map.entry(host).or_insert_with(Vec::new).push(seen);
-                map
-            });
-        for (host, observed) in told {
-            self.step(|draft| {
-                for service in observe(draft, host, &observed) {
-                    advance(draft, service);
-                }
-            });
-        }
-        self.step(relocation::place_waiting);
-    }
-
-    fn state(&self, order: OrderId) -> OrderState {
-        self.model.orders[&order].state
-    }
-
-    fn service(&self, name: &str) -> &Service {
-        let id = self.model.by_name[&(CUSTOMER, name.to_owned())];
-        &self.model.services[&id]
-    }
-
-    /// Numbers of the hosts on which copies of a service are that are not on their way out.
-    fn places(&self, name: &str) -> Vec<u8> {
-        let places = self.model.assignments_of(self.service(name).id);
-        places.filter(|a| a.target == Target::Running).map(|a| a.host.as_bytes()[0]).collect()
-    }
-}
-
-fn host(n: u8) -> HostId {
-    HostId::from_random([n; 10])
-}
-
-fn seen(id: AssignmentId, epoch: u64, phase: Phase) -> ObservedAssignment {
-    let (ports, message, outputs) = (Vec::new(), String::new(), Vec::new());
-    ObservedAssignment { id, epoch, phase, ports, starts: 1, failures: 0, message, health: Health::default(), outputs }
-}
+use crate::service::{OperatingStatus, ServiceState, Trigger};
 
 #[test]
 fn an_order_runs_on_the_cheapest_host_and_is_given_back_when_deleted() {
@@ -422,27 +248,13 @@ fn every_step_is_idempotent() {
     assert_eq!(changes, Vec::<Change>::new());
 }
 
-fn stateful(exclusive: bool) -> impl FnOnce(&mut OrderSpec) {
-    move |spec| spec.workload.state = Some(chandler_protocol::workload::State { path: "data".to_owned(), exclusive })
-}
-
-/// The host falls silent for longer than the grace; the others are heard.
-fn lose(world: &mut World, lost: u8, others: &[u8]) {
-    world.model.pulses.insert(host(lost), Pulse { connected: false, ..world.model.pulse(host(lost)) });
-    for _ in 0..13 {
-        world.now.0 += 1_000_000;
-        for n in others {
-            world.hear(*n);
-        }
-    }
-    world.step(|draft| assurance::watch(draft, Patience::default()));
-    world.step(relocation::place_waiting);
-}
-
 #[test]
 fn state_is_never_removed_because_a_host_was_silent() {
     let mut world = World::of(2);
-    world.order("notes", Action::Add, stateful(false));
+    world.order("notes", Action::Add, |spec| {
+        stateful(false)(spec);
+        spec.policy.mobility.on_loss = OnLoss::StartEmpty;
+    });
     world.admit();
     world.agents(&[]);
     lose(&mut world, 1, &[2]);
@@ -478,7 +290,7 @@ fn exclusive_state_gets_no_second_writer_on_silence_alone() {
     world.step(|draft| {
         let known = draft.model.hosts[&host(1)].clone();
         assurance::host_to(draft, &known, HostState::Revoked, "sold");
-        relocation::displace(draft, host(1), Trigger::HostRevoked, "sold");
+        relocation::displace(draft, host(1));
         relocation::place_waiting(draft);
     });
     assert_eq!(world.places("notes"), [2], "an operator has said that the host is gone");

@@ -28,6 +28,37 @@ pub fn place(hosts: &[HostView<'_>], request: &Request<'_>) -> Outcome {
     }
 }
 
+/// How a running copy's hosts and those that could take its place stand: without words for hosts that nobody asked
+/// about.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Hosts that meet every rule, best first; at most as many as were asked for, and in any case the current ones.
+    pub candidates: Vec<Candidate>,
+    /// The current hosts that do not.
+    pub unfit: Vec<Refused>,
+    /// Of the other hosts that do not, the nearest to fitting.
+    pub nearest: Option<Refused>,
+}
+
+/// Where else a service that runs could be, host by host.
+pub fn standing(hosts: &[HostView<'_>], request: &Request<'_>, most: usize) -> Standing {
+    let ask = Ask::new(request);
+    let mut all: Vec<&HostView<'_>> = hosts.iter().collect();
+    all.sort_by_key(|view| view.host.id);
+    let survey = survey(&all, &ask);
+    let is_current = |view: &HostView<'_>| request.current.contains(&view.host.id);
+    let fits = survey.fits.iter().enumerate().filter(|(i, f)| *i < most || is_current(f.view));
+    let candidates = fits.map(|(_, fit)| candidate(fit, is_current(fit.view))).collect();
+    let (here, elsewhere): (Vec<_>, Vec<_>) = survey.misfits.into_iter().partition(|(view, _)| is_current(view));
+    let distance = |(view, misfit): &(&HostView<'_>, _)| (wording::distance(*misfit, &ask), view.host.id);
+    let nearest = elsewhere.into_iter().min_by_key(distance);
+    Standing {
+        candidates,
+        unfit: here.iter().map(|(view, misfit)| wording::refused(view, *misfit, &ask)).collect(),
+        nearest: nearest.map(|(view, misfit)| wording::refused(view, misfit, &ask)),
+    }
+}
+
 /// Whether [`place`] would choose something: the same answer without the words, for those who only wait.
 pub fn is_placeable(hosts: &[HostView<'_>], request: &Request<'_>) -> bool {
     let mut all: Vec<&HostView<'_>> = hosts.iter().collect();

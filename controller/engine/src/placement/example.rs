@@ -8,6 +8,7 @@ use chandler_protocol::{Bytes, Digest, HostId, MicroMoney, Micros, MilliCpu, Par
 
 use super::{HostView, Request};
 use crate::availability::History;
+use crate::criteria::Criteria;
 use crate::fleet::{Capacity, Host, HostState};
 use crate::order::{Front, Mobility, OwnerKind, Policy};
 use crate::service::PriceTerms;
@@ -131,6 +132,7 @@ impl Spot {
             country: &self.country,
             rates: self.rates,
             state: self.host.state,
+            closed: None,
             rtt: self.rtt,
             availability: self.availability,
             offered: self.host.offered(),
@@ -195,6 +197,7 @@ pub(crate) fn wish() -> Wish {
             mobility: Mobility::default(),
             front: Front::default(),
             uses: Vec::new(),
+            criteria: Criteria::default(),
         },
         price: PriceTerms { offering: ("standard".to_owned(), 1), margin_percent: 0, management_hour: MicroMoney(0) },
         access_rtt: Micros::ZERO,

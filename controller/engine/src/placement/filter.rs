@@ -1,12 +1,12 @@
 //! The rules that refuse a host, in the order of [`Rule`]: each looks at one host and one request.
 
-use chandler_protocol::workload::{Software, WorkloadSpec};
+use chandler_protocol::workload::{Software, WorkloadKind, WorkloadSpec};
 use chandler_protocol::{MicroMoney, Micros, Ppm};
 
-use super::{HostView, MonthlyPrice, Request, Rule, monthly};
+use super::{Closing, HostView, MonthlyPrice, Request, Rule, monthly};
 use crate::availability::of_any;
 use crate::fleet::{Capacity, HostState};
-use crate::order::{OwnerKind, Policy, REPLICAS_MAX};
+use crate::order::{OnPartition, OwnerKind, Policy, REPLICAS_MAX};
 use crate::site::SiteRole;
 
 /// A request with what may be varied about it to find out what would help.
@@ -43,6 +43,10 @@ pub(super) fn replicas(policy: &Policy) -> (usize, usize) {
 pub(super) enum Misfit {
     /// It is not active.
     State(HostState),
+    /// It shall be left, or will not be there.
+    Closed(Closing),
+    /// Its agent speaks this version only, and cannot do what this needs.
+    OldAgent(u16),
     /// It is another customer's own computer.
     Foreign,
     /// The policy leaves out its kind of owner.
@@ -83,11 +87,11 @@ impl Misfit {
     /// The rule it breaks.
     pub(super) const fn rule(self) -> Rule {
         match self {
-            Self::State(_) => Rule::State,
+            Self::State(_) | Self::Closed(_) => Rule::State,
             Self::Foreign | Self::OwnerKind(_) => Rule::Owner,
             Self::Failed => Rule::Failed,
             Self::Residency => Rule::Residency,
-            Self::NoInventory | Self::Platform | Self::Driver | Self::Program => Rule::Software,
+            Self::NoInventory | Self::Platform | Self::Driver | Self::Program | Self::OldAgent(_) => Rule::Software,
             Self::Unenforced(_) => Rule::Limits,
             Self::Cores(_) | Self::Gpus(_) | Self::Offered(_) => Rule::Size,
             Self::NoPath | Self::TooFar(_) => Rule::Interactivity,
@@ -168,6 +172,9 @@ fn standing(view: &HostView<'_>, request: &Request<'_>) -> Option<Misfit> {
     if view.state != HostState::Active {
         return Some(Misfit::State(view.state));
     }
+    if let Some(closing) = view.closed {
+        return Some(Misfit::Closed(closing));
+    }
     let kind = match view.role {
         SiteRole::Customer => OwnerKind::Customer,
         SiteRole::Provider => OwnerKind::Provider,
@@ -197,12 +204,28 @@ fn software(view: &HostView<'_>, request: &Request<'_>) -> Option<Misfit> {
     if !inventory.drivers.iter().any(|d| d.kind == request.spec.driver) {
         return Some(Misfit::Driver);
     }
+    // 0: it has not said which version it speaks, since a controller that asks for it was started.
+    let is_old = (1..OWNING_SINCE).contains(&view.host.protocol);
+    if is_old && needs_owner(request) {
+        return Some(Misfit::OldAgent(view.host.protocol));
+    }
     let Software::Installed { name, path } = &request.spec.software else { return None };
     let found = inventory.software.iter().any(|s| {
         let lists_path = s.programs.iter().any(|p| p == path);
         lists_path || (s.name == *name && s.programs.is_empty())
     });
     (!found).then_some(Misfit::Program)
+}
+
+/// Agents know what it is to own a state, and what a lease is, since this version of the messages.
+const OWNING_SINCE: u16 = 2;
+
+/// Whether one copy at a time owns something: its state, or the right to run.
+fn needs_owner(request: &Request<'_>) -> bool {
+    let WorkloadSpec { kind, state, .. } = request.spec;
+    let alone = request.policy.replicas_max <= 1 || state.as_ref().is_some_and(|s| s.exclusive);
+    let leased = *kind == WorkloadKind::Service && request.policy.mobility.on_partition == OnPartition::Stop;
+    (state.is_some() && alone) || leased
 }
 
 fn limits(view: &HostView<'_>, request: &Request<'_>) -> Option<Misfit> {

@@ -2,8 +2,9 @@
 
 use chandler_protocol::{HostId, Micros, PartyId, ServiceId, Timestamp};
 
-use super::HostView;
+use super::{Closing, HostView};
 use crate::availability::estimate;
+use crate::criteria::Closed;
 use crate::fleet::{Capacity, Host, HostState};
 use crate::model::Model;
 use crate::service::AllocationState;
@@ -50,12 +51,25 @@ fn view<'m>(model: &'m Model, host: &'m Host, now: Timestamp) -> Option<HostView
         } else {
             host.state
         },
+        closed: closing(model, host, now),
         rtt: rtt(model, host.id, host),
         availability: estimate(&host.history, site.role, now, model.observable_since),
         offered: host.offered(),
         reserved: model.reserved.get(&host.id).copied().unwrap_or_default(),
         own: None,
         recent_failures: u32::try_from(recent).unwrap_or(u32::MAX),
+    })
+}
+
+/// Why a host takes no new work and is left, if so.
+fn closing(model: &Model, host: &Host, now: Timestamp) -> Option<Closing> {
+    if host.drain.is_some() {
+        return Some(Closing::Host);
+    }
+    model.criteria_of(Some(host.site))?.closed(now).map(|closed| match closed {
+        Closed::Drained(_) => Closing::Site,
+        Closed::Maintenance(_) => Closing::Maintenance,
+        Closed::Hours(_) => Closing::Hours,
     })
 }
 

@@ -34,6 +34,10 @@ fn reason(view: &HostView<'_>, misfit: Misfit, ask: &Ask<'_>) -> String {
     let terms = request.terms;
     match misfit {
         Misfit::State(state) => format!("the host is {}", state.as_str()),
+        Misfit::Closed(closing) => format!("the host {}", closing.as_str()),
+        Misfit::OldAgent(version) => {
+            format!("its agent is too old for it: it speaks version {version} of the messages, 2 is needed")
+        }
         Misfit::Foreign => "belongs to another customer".to_owned(),
         Misfit::OwnerKind(kind) => format!("policy.owners leaves out {}", kind.as_str()),
         Misfit::Failed => "the software just failed there".to_owned(),
@@ -119,6 +123,8 @@ fn would_fit(view: &HostView<'_>, misfit: Misfit, ask: &Ask<'_>) -> String {
             format!("sla.cost.max = \"{}\"", monthly_cost(readable_money(total), request.currency))
         }
         Misfit::State(_)
+        | Misfit::Closed(_)
+        | Misfit::OldAgent(_)
         | Misfit::Foreign
         | Misfit::Failed
         | Misfit::NoInventory
@@ -143,7 +149,7 @@ fn smaller(has: Capacity, wanted: Capacity) -> String {
 }
 
 /// How far a host is off, in parts per million of what was asked.
-fn distance(misfit: Misfit, ask: &Ask<'_>) -> u64 {
+pub(super) fn distance(misfit: Misfit, ask: &Ask<'_>) -> u64 {
     let terms = ask.request.terms;
     let over = |has: i64, most: i64| share(i128::from(has) - i128::from(most), i128::from(most));
     let under = |has: u64, least: u64| share(i128::from(least) - i128::from(has), i128::from(least));

@@ -149,6 +149,12 @@ fn words(fields: &mut Fields, wanted: &shown::Software) {
             check_braces(fields, "software.health.http", path, wanted);
         }
     }
+    if let Some(prepare) = &wanted.prepare {
+        check_command(fields, "software.prepare.exec", &prepare.exec, wanted);
+        if let Some(path) = &prepare.http {
+            check_braces(fields, "software.prepare.http", path, wanted);
+        }
+    }
     let environment = &wanted.environment;
     let bytes: usize = environment.iter().map(|(k, v)| k.len() + v.len() + 2).sum();
     let is_small = environment.len() <= WORDS_MAX && bytes <= WORDS_BYTES_MAX;
@@ -174,7 +180,8 @@ fn check_command(fields: &mut Fields, pointer: &str, command: &[String], wanted:
     }
 }
 
-/// `{port.NAME}` and `{state}` must stand for something. Other braces may be the program's own.
+/// `{port.NAME}` and `{state}` must stand for something, and front doors are given by `uses` alone. Other braces may be
+/// the program's own.
 fn check_braces(fields: &mut Fields, pointer: &str, text: &str, wanted: &shown::Software) {
     for piece in text.split('{').skip(1) {
         let Some((word, _)) = piece.split_once('}') else { continue };
@@ -187,6 +194,10 @@ fn check_braces(fields: &mut Fields, pointer: &str, text: &str, wanted: &shown::
                 false => format!("{{port.{name}}}: software.port names {} only", known.join(", ")),
             };
             fields.check(is_known, pointer, detail);
+        }
+        if word.starts_with("front.") {
+            let detail = "{front...}: write uses = [{ service = \"db\", env = { DB = \"tcp\" } }] instead";
+            fields.wrong(pointer, detail);
         }
         if word == "state" {
             let detail = "{state}: there is no software.state: add one, such as { path = \"data\" }";
@@ -253,12 +264,14 @@ fn health(fields: &mut Fields, wanted: &shown::Health, ports: &[Port]) -> Option
     let failures = wanted.failures.unwrap_or(3);
     let in_range = (1..=FAILURES_MAX).contains(&failures);
     fields.check(in_range, "software.health.failures", format!("write a number from 1 to {FAILURES_MAX}"));
+    let names: Vec<_> = ports.iter().map(|p| p.name.as_str()).collect();
+    let mut port = || probed_port(fields, "software.health.port", wanted.port.as_deref(), &names);
     let probe = if let Some(path) = &wanted.http {
-        let is_path = path.starts_with('/') && path.len() <= 1_024 && !path.chars().any(|c| c.is_control() || c == ' ');
-        fields.check(is_path, "software.health.http", "write the path of a URL, such as /healthz");
-        Probe::Http { port: probed_port(fields, wanted, ports)?, path: path.clone() }
+        let port = port()?;
+        fields.check(is_url_path(path), "software.health.http", "write the path of a URL, such as /healthz");
+        Probe::Http { port, path: path.clone() }
     } else if wanted.tcp {
-        Probe::Tcp { port: probed_port(fields, wanted, ports)? }
+        Probe::Tcp { port: port()? }
     } else {
         fields.check(wanted.port.is_none(), "software.health.port", "exec asks no port: leave it out");
         Probe::Exec { command: wanted.exec.clone() }
@@ -266,17 +279,22 @@ fn health(fields: &mut Fields, wanted: &shown::Health, ports: &[Port]) -> Option
     Some(HealthCheck { probe, interval, timeout, failures, grace })
 }
 
-fn probed_port(fields: &mut Fields, wanted: &shown::Health, ports: &[Port]) -> Option<String> {
-    let known: Vec<_> = ports.iter().map(|p| p.name.as_str()).collect();
-    match (&wanted.port, known.as_slice()) {
+/// Whether this may be asked for with GET.
+pub(super) fn is_url_path(path: &str) -> bool {
+    path.starts_with('/') && path.len() <= 1_024 && !path.chars().any(|c| c.is_control() || c == ' ')
+}
+
+/// The port that is asked: the one that is named, or the only one.
+pub(super) fn probed_port(fields: &mut Fields, pointer: &str, wanted: Option<&str>, known: &[&str]) -> Option<String> {
+    match (wanted, known) {
         (None, [only]) => Some((*only).to_owned()),
-        (Some(name), _) if known.contains(&name.as_str()) => Some(name.clone()),
+        (Some(name), _) if known.contains(&name) => Some(name.to_owned()),
         (_, []) => {
-            fields.wrong("software.health.port", "software.port names no port: add the one that is asked");
+            fields.wrong(pointer, "software.port names no port: add the one that is asked");
             None
         }
         (_, _) => {
-            fields.wrong("software.health.port", format!("write one of {}", known.join(", ")));
+            fields.wrong(pointer, format!("write one of {}", known.join(", ")));
             None
         }
     }
@@ -308,7 +326,7 @@ fn stop(fields: &mut Fields, wanted: Option<&shown::Stop>) -> StopPolicy {
 }
 
 /// A duration or its default, checked against its range.
-fn span(
+pub(super) fn span(
     fields: &mut Fields,
     pointer: &str,
     wanted: Option<chandler_api::value::Span>,

@@ -6,12 +6,13 @@ use chandler_api::order::{ITEMS_MAX, Input, OrderRequest, OwnerKind as ShownOwne
 use chandler_api::sla::SlaTerms;
 use chandler_engine::catalogue::Offering;
 use chandler_engine::model::Model;
-use chandler_engine::order::{Front, ItemSpec, Mobility, OrderSpec, OwnerKind, Policy, REPLICAS_MAX};
+use chandler_engine::order::{Front, ItemSpec, OrderSpec, OwnerKind, Policy, REPLICAS_MAX};
 use chandler_engine::sla::Terms;
 use chandler_protocol::text::{is_inner_path, is_name};
 use chandler_protocol::workload::InputFile;
-use chandler_protocol::{Bytes, Digest, Micros, Ppm};
+use chandler_protocol::{Bytes, Digest, Micros, PartyId, Ppm};
 
+use super::mobility;
 use super::software::{self, Checked};
 use crate::api::error::{Failure, Fields};
 use crate::api::party::NAME_FORM;
@@ -45,7 +46,12 @@ pub(in crate::api) fn digests(request: &OrderRequest) -> BTreeSet<Digest> {
 ///
 /// # Errors
 /// Every field that is wrong; E0401 when that is the artifact alone.
-pub(in crate::api) fn spec(model: &Model, request: &OrderRequest, lengths: &Lengths) -> Result<OrderSpec, Failure> {
+pub(in crate::api) fn spec(
+    model: &Model,
+    customer: PartyId,
+    request: &OrderRequest,
+    lengths: &Lengths,
+) -> Result<OrderSpec, Failure> {
     let mut fields = Fields::default();
     fields.check(is_name(&request.name), "name", NAME_FORM);
     let offering = model.offerings.get(&request.offering);
@@ -54,9 +60,12 @@ pub(in crate::api) fn spec(model: &Model, request: &OrderRequest, lengths: &Leng
         fields.wrong("offering", format!("there is no such offering: write one of {}", known.join(", ")));
     }
     let terms = terms(&mut fields, request, offering.map(AsRef::as_ref), &model.currency);
-    let policy = policy(&mut fields, request);
+    let (uses, addresses) = mobility::uses(&mut fields, model, customer, request);
+    let front = mobility::front(&mut fields, model, customer, request);
+    let policy = Policy { front, uses, ..policy(&mut fields, request) };
     let items = items(&mut fields, request, lengths);
-    let Checked { workload, platform, missing_artifact } = software::check(&mut fields, model, request);
+    let Checked { mut workload, platform, missing_artifact } = software::check(&mut fields, model, request);
+    workload.environment.extend(addresses);
     if let Some(problem) = missing_artifact {
         if fields.is_empty() {
             return Err(problem.into());
@@ -162,13 +171,15 @@ fn policy(fields: &mut Fields, request: &OrderRequest) -> Policy {
         replicas_min: replicas.min,
         replicas_max: replicas.max,
         enforce_limits: request.software.limits.enforce,
-        mobility: Mobility::default(),
+        mobility: mobility::mobility(fields, request),
         front: Front::default(),
         uses: Vec::new(),
+        criteria: mobility::criteria(fields, request),
     }
 }
 
-const fn owner(kind: ShownOwner) -> OwnerKind {
+/// Whose resources, in the words of the engine.
+pub(in crate::api) const fn owner(kind: ShownOwner) -> OwnerKind {
     match kind {
         ShownOwner::Customer => OwnerKind::Customer,
         ShownOwner::Provider => OwnerKind::Provider,

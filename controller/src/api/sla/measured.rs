@@ -1,6 +1,6 @@
 //! Each term of an agreement as it is measured now.
 
-use chandler_api::sla::{SlaObjective, SlaStatus};
+use chandler_api::sla::{SlaBudget, SlaObjective, SlaStatus};
 use chandler_engine::assurance::{self, Objective, Status};
 use chandler_engine::model::Model;
 use chandler_engine::service::Service;
@@ -32,6 +32,7 @@ pub(super) fn status(objectives: &[SlaObjective]) -> SlaStatus {
     let has = |status| objectives.iter().any(|o| o.status == status);
     match () {
         () if has(SlaStatus::Violated) => SlaStatus::Violated,
+        () if has(SlaStatus::AtRisk) => SlaStatus::AtRisk,
         () if has(SlaStatus::NotDetermined) => SlaStatus::NotDetermined,
         () => SlaStatus::Met,
     }
@@ -58,8 +59,9 @@ fn worst_of_items(model: &Model, services: &[&Service], terms: &Terms, now: Time
 const fn rank(status: SlaStatus) -> u8 {
     match status {
         SlaStatus::Violated => 0,
-        SlaStatus::Met => 1,
-        SlaStatus::NotDetermined => 2,
+        SlaStatus::AtRisk => 1,
+        SlaStatus::Met => 2,
+        SlaStatus::NotDetermined => 3,
     }
 }
 
@@ -81,7 +83,7 @@ fn deadline(model: &Model, services: &[&Service], terms: &Terms, now: Timestamp)
         None => SlaStatus::NotDetermined,
     };
     let target = format!("done within {within} of the order");
-    Some(SlaObjective { name: "deadline".to_owned(), target, predicted: String::new(), measured, status })
+    Some(SlaObjective { name: "deadline".to_owned(), target, predicted: String::new(), measured, status, budget: None })
 }
 
 /// How long it took or takes so far, and whether the deadline holds, if that is known.
@@ -103,9 +105,11 @@ fn shown(objective: Objective) -> SlaObjective {
         measured: objective.measured,
         status: match objective.status {
             Status::Met => SlaStatus::Met,
+            Status::AtRisk => SlaStatus::AtRisk,
             Status::Violated => SlaStatus::Violated,
             Status::NotDetermined => SlaStatus::NotDetermined,
         },
+        budget: objective.budget.map(|b| SlaBudget { left_ppm: b.left.0, burn_rate_milli: b.burn }),
     }
 }
 
@@ -134,12 +138,14 @@ mod tests {
                 predicted: String::new(),
                 measured: String::new(),
                 status: *status,
+                budget: None,
             };
             status(&list.iter().map(one).collect::<Vec<_>>())
         };
-        use SlaStatus::{Met, NotDetermined, Violated};
+        use SlaStatus::{AtRisk, Met, NotDetermined, Violated};
         assert_eq!(of(&[]), Met);
         assert_eq!(of(&[Met, NotDetermined]), NotDetermined);
         assert_eq!(of(&[NotDetermined, Violated, Met]), Violated);
+        assert_eq!(of(&[Met, AtRisk, NotDetermined]), AtRisk);
     }
 }

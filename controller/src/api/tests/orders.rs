@@ -22,6 +22,8 @@ async fn every_wrong_field_is_named_with_what_to_write() {
     let world = World::new().await;
     world.publish("notes", "1.0.0").await.expect(201);
     let health = |v: Value| with(order("x"), "/software/health", v);
+    let prepare = |v: Value| with(order("x"), "/software/prepare", v);
+    let criteria = |v: Value| with(order("x"), "/policy", json!({ "criteria": v }));
     let long = "x".repeat(33 << 10);
     let rows: Vec<(Value, &str, &str)> = vec![
         (with(order("x"), "/name", json!("Not A Name")), "name", "a-z 0-9"),
@@ -107,6 +109,43 @@ async fn every_wrong_field_is_named_with_what_to_write() {
         (with(task("x"), "/software/outputs", json!(["/etc/passwd"])), "software.outputs[0]", "inside"),
         (with(task("x"), "/software/outputs", json!(["stdout"])), "software.outputs[0]", "always"),
         (with(task("x"), "/policy", json!({ "replicas": 2 })), "policy.replicas", "once"),
+        (with(order("x"), "/policy", json!({ "move": { "hold": "11 s" } })), "policy.move.hold", "10.0 s"),
+        (with(order("x"), "/policy", json!({ "move": { "drain": "2 h" } })), "policy.move.drain", "1 h"),
+        (with(order("x"), "/policy", json!({ "move": { "keep": "400 d" } })), "policy.move.keep", "365 d"),
+        (with(order("x"), "/policy", json!({ "move": { "rate": "1 KiB/s" } })), "policy.move.rate", "64 KiB/s"),
+        (with(order("x"), "/policy", json!({ "onPartition": "keepRunning" })), "policy.onPartition", "exclusive"),
+        (with(task("x"), "/policy", json!({ "move": { "cut": true } })), "policy.move", "leave it out"),
+        (with(task("x"), "/policy", json!({ "onLoss": "startEmpty" })), "policy.move", "leave it out"),
+        (with(task("x"), "/policy", json!({ "criteria": { "cheaper": true } })), "policy.criteria", "leave it out"),
+        (criteria(json!({ "premiumPercent": 1_001 })), "policy.criteria.premiumPercent", "1000"),
+        (criteria(json!({ "prefer": ["remote", "remote"] })), "policy.criteria.prefer", "twice"),
+        (criteria(json!({ "at": [{ "when": "noon", "blackout": true }] })), "policy.criteria.at[0].when", "Mon-Fri"),
+        (criteria(json!({ "at": [{ "when": "daily 1:00-2:00" }] })), "policy.criteria.at[0]", "blackout"),
+        (
+            criteria(json!({ "at": [{ "when": "daily 1:00-2:00", "replicas": 2 }] })),
+            "policy.criteria.at[0].replicas",
+            "1 to 1",
+        ),
+        (prepare(json!({})), "software.prepare", "exactly one"),
+        (prepare(json!({ "http": "prepare" })), "software.prepare.http", "/prepare"),
+        (prepare(json!({ "tcp": true, "port": "admin" })), "software.prepare.port", "http"),
+        (prepare(json!({ "exec": ["./p", "{port.b}"] })), "software.prepare.exec[1]", "names http"),
+        (prepare(json!({ "tcp": true, "within": "1 h" })), "software.prepare.within", "10 min"),
+        (
+            with(order("x"), "/software/environment", json!({ "A": "{front.svc-1.a}" })),
+            "software.environment.A",
+            "uses",
+        ),
+        (with(order("x"), "/front", json!({ "on": ["rack", "nowhere"] })), "front.on[1]", "nowhere"),
+        (with(order("x"), "/front", json!({ "on": ["home-1"] })), "front.on[0]", "of yours"),
+        (with(task("x"), "/front", json!({ "lan": true })), "front", "with ports"),
+        (
+            with(order("x"), "/software/port", json!([{ "name": "a", "front": 80 }, { "name": "http", "front": 80 }])),
+            "software.port[1].front",
+            "already",
+        ),
+        (with(order("x"), "/uses", json!([{ "service": "db" }])), "uses[0].service", "no such service"),
+        (with(order("x"), "/uses", json!([{ "service": "x" }])), "uses[0].service", "itself"),
     ];
     for (wrong, pointer, detail) in rows {
         for path in ["/api/v1/orders", "/api/v1/quotes"] {
@@ -179,4 +218,85 @@ async fn numbers_count_up_and_the_request_is_shown_as_written() {
     world.get(ACME, "/api/v1/orders?limit=0").await.refused("E0110");
     world.get(ACME, "/api/v1/orders?limit=501").await.refused("E0110");
     world.get(ACME, "/api/v1/orders?colour=red").await.refused("E0110");
+}
+
+#[tokio::test]
+async fn how_a_service_may_be_moved_is_kept_as_written() {
+    let world = World::new().await;
+    world.publish("notes", "1.0.0").await.expect(201);
+    let mut wanted = order("notes");
+    wanted["software"]["port"][0]["front"] = json!(18_080);
+    wanted["software"]["prepare"] = json!({ "http": "/prepare", "tcp": false, "within": "20 s" });
+    wanted["front"] = json!({ "on": ["rack", "server-1"], "lan": true });
+    wanted["policy"] = json!({
+        "owners": ["customer", "provider"], "replicas": 1,
+        "move": { "hold": "1 s", "drain": "3 s", "cut": true, "rate": "50 MiB/s", "keep": "2 d" },
+        "onPartition": "stop", "onLoss": "startEmpty",
+        "criteria": { "prefer": ["customer"], "premiumPercent": 10,
+            "at": [{ "when": "Mon-Fri 12:00-14:00 Europe/Berlin", "blackout": true }] },
+    });
+    let made = world.post(ACME, "/api/v1/orders", wanted.clone()).await.expect(201);
+    let shown = world.get(ACME, &format!("/api/v1/orders/{}", made["id"].as_str().unwrap())).await.expect(200);
+    for part in ["front", "policy"] {
+        assert_eq!(shown["request"][part], wanted[part], "{part}");
+    }
+    assert_eq!(shown["request"]["software"]["prepare"], wanted["software"]["prepare"]);
+    let model = world.writer.snapshot();
+    let spec = &model.orders.values().next().unwrap().spec;
+    assert_eq!(spec.policy.front.numbers, [("http".to_owned(), 18_080)]);
+    assert_eq!(spec.policy.mobility.rate_max.unwrap().0, 50 << 20);
+    assert_eq!(spec.policy.mobility.prepare.as_ref().unwrap().within.0, 20_000_000);
+    // An order that says nothing of it shows nothing of it.
+    let plain = world.post(ACME, "/api/v1/orders", order("plain")).await.expect(201);
+    let policy = &plain["request"]["policy"];
+    assert_eq!((policy.get("move"), policy.get("criteria"), plain["request"].get("front")), (None, None, None));
+}
+
+#[tokio::test]
+async fn a_service_uses_others_through_front_doors_and_in_no_circle() {
+    let world = World::new().await;
+    world.notes().await;
+    let id = world.get(ACME, "/api/v1/services/notes").await.expect(200)["id"].as_str().unwrap().to_owned();
+    let mut app = order("app");
+    app["software"]["environment"] = json!({ "MODE": "x" });
+    app["software"]["port"][0]["front"] = json!(7_000);
+    app["uses"] = json!([{ "service": "notes", "env": { "DB": "http" } }]);
+    world.post(ACME, "/api/v1/orders", app.clone()).await.expect(201);
+    world.admit().await;
+    let model = world.writer.snapshot();
+    let service = model.services.values().find(|s| s.name == "app").unwrap();
+    let db = service.spec.environment.iter().find(|(name, _)| name == "DB").unwrap();
+    assert_eq!(db.1, format!("{{front.{id}.http}}"));
+    assert_eq!(service.policy.uses[0].service, "notes");
+
+    let refused = |wanted: Value, pointer: &'static str, detail: &'static str| {
+        let world = &world;
+        async move {
+            let refused = world.post(ACME, "/api/v1/orders", wanted).await;
+            refused.refused("E0111");
+            let first = &refused.body["errors"][0];
+            assert_eq!(first["pointer"], pointer, "{}", refused.text);
+            assert!(first["detail"].as_str().unwrap().contains(detail), "{}", refused.text);
+        }
+    };
+    let uses = |name: &str, uses: Value| with(order(name), "/uses", uses);
+    let env = |env: Value| json!([{ "service": "notes", "env": env }]);
+    refused(uses("b", env(json!({ "DB": "admin" }))), "uses[0].env.DB", "http").await;
+    refused(uses("b", env(json!({ "D=B": "http" }))), "uses[0].env.D=B", "without =").await;
+    refused(with(app.clone(), "/software/environment", json!({ "DB": "1" })), "uses[0].env.DB", "already").await;
+    // notes would use app, which uses notes.
+    let mut circle = uses("notes", json!([{ "service": "app" }]));
+    circle["action"] = json!("modify");
+    refused(circle, "uses[0].service", "notes uses app uses notes").await;
+    // Both may be on one computer: they cannot have one number there.
+    let mut other = order("other");
+    other["software"]["port"][0]["front"] = json!(7_000);
+    refused(other, "software.port[0].front", "service app").await;
+    // What is used stays until nothing uses it.
+    world.change("DELETE", ACME, "/api/v1/services/notes", None, Value::Null).await.refused("E0140");
+    world.change("DELETE", ACME, "/api/v1/services/app", None, Value::Null).await.expect(202);
+    // Another customer's service cannot be used.
+    let foreign = with(order("x"), "/uses", json!([{ "service": "notes" }]));
+    let refused = world.post(super::GLOBEX, "/api/v1/orders", foreign).await;
+    assert_eq!(refused.body["errors"][0]["pointer"], "uses[0].service", "{}", refused.text);
 }

@@ -1,0 +1,134 @@
+//! Watching who is there: hosts become unknown, lost, or active again.
+
+use chandler_protocol::{HostId, Micros, Ppm, Timestamp};
+
+use crate::draft::Draft;
+use crate::event::Noun;
+use crate::fleet::{Host, HostState};
+use crate::model::Model;
+use crate::relocation;
+
+/// When silence means something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// A host is lost when it was silent for this long while the controller was up and listening.
+    pub grace: Micros,
+    /// When more than this share of the hosts fall silent together, nothing is concluded (promise P2).
+    pub freeze_share: Ppm,
+    /// A fleet of fewer hosts than this has no share that says anything.
+    pub freeze_least: usize,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { grace: Micros::from_secs(12), freeze_share: Ppm(500_000), freeze_least: 5 }
+    }
+}
+
+/// What [`watch`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// Decisions go on.
+    Calm,
+    /// Too many hosts fell silent together: the fault is more likely ours. Nobody is declared lost.
+    Frozen {
+        /// Silent hosts.
+        silent: usize,
+        /// Hosts that should be there.
+        of: usize,
+    },
+}
+
+/// Looks at who is silent. Hosts become unknown, lost, or active again; the work of lost ones is displaced.
+pub fn watch(draft: &mut Draft<'_>, patience: Patience) -> Watch {
+    let now = draft.now;
+    draft.model.grace = patience.grace;
+    let hosts: Vec<_> = draft
+        .model
+        .hosts
+        .values()
+        .filter(|h| matches!(h.state, HostState::Active | HostState::Unknown))
+        .cloned()
+        .collect();
+    let silent: Vec<_> = hosts.iter().filter(|h| silence(&draft.model, h.id, now).0 > patience.grace.0).collect();
+    // Hosts that have been silent for long say nothing about the controller's own eyes: they are lost by now and
+    // not counted. Those here fell silent within the last grace period or two.
+    if hosts.len() >= patience.freeze_least
+        && silent.len() as u64 * 1_000_000 > hosts.len() as u64 * u64::from(patience.freeze_share.0)
+    {
+        return Watch::Frozen { silent: silent.len(), of: hosts.len() };
+    }
+    let lost: Vec<HostId> = silent.iter().map(|h| h.id).collect();
+    for host in &hosts {
+        let quiet = silence(&draft.model, host.id, now);
+        if lost.contains(&host.id) {
+            let reason = format!("silent for {quiet}, more than {}", patience.grace);
+            host_to(draft, host, HostState::Lost, &reason);
+            relocation::displace(draft, host.id);
+        } else if host.state == HostState::Active
+            && !draft.model.pulse(host.id).connected
+            && quiet.0 > patience.grace.0 / 4
+        {
+            host_to(draft, host, HostState::Unknown, "connection lost; what runs there runs on");
+        }
+    }
+    Watch::Calm
+}
+
+/// How long a host has been silent while the controller was listening.
+fn silence(model: &Model, host: HostId, now: Timestamp) -> Micros {
+    now.since(model.pulse(host).seen_at.max(model.observable_since))
+}
+
+/// When the next host is lost unless it is heard from, or something else is due that nobody reports
+/// ([`relocation::next_look`]): whoever calls [`watch`] looks then, so that nothing is concluded late.
+pub fn next_look(model: &Model, patience: Patience, now: Timestamp, boot: Micros) -> Option<Timestamp> {
+    let there = model.hosts.values().filter(|h| matches!(h.state, HostState::Active | HostState::Unknown));
+    let seen = there.map(|h| model.pulse(h.id).seen_at.max(model.observable_since));
+    // A moment later: silence must have lasted for longer than the grace.
+    let lost = seen.map(|at| at.after(Micros(patience.grace.0.saturating_add(1)))).filter(|at| *at > now);
+    lost.chain(relocation::next_look(model, now, boot)).min()
+}
+
+/// A host was heard from: it is active, and its history goes on. Before it has said what it is, nothing could be placed
+/// on it, so it is not active yet.
+pub fn heard(draft: &mut Draft<'_>, host: HostId) {
+    let Some(host) = draft.model.hosts.get(&host).filter(|h| h.inventory.is_some()).cloned() else { return };
+    if matches!(host.state, HostState::Registered | HostState::Unknown | HostState::Lost) {
+        let reason = if host.state == HostState::Registered { "first connection" } else { "connected again" };
+        host_to(draft, &host, HostState::Active, reason);
+    }
+}
+
+/// Moves a host to another state with its event.
+pub fn host_to(draft: &mut Draft<'_>, host: &Host, to: HostState, reason: &str) {
+    draft.event((Noun::Host, host.id.to_string(), &host.name), host.state.as_str(), to.as_str(), reason);
+    let up = to == HostState::Active;
+    // Unknown is neither up nor down: the stretch goes on until it is one or the other.
+    let history = match to {
+        HostState::Unknown => host.history,
+        _ => host.history.observe(up, draft.now, draft.model.observable_since),
+    };
+    let note = if up { String::new() } else { reason.to_owned() };
+    draft.put(Host { state: to, note, since: draft.now, history, ..host.clone() });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Change;
+    use crate::placement::example::spot;
+
+    #[test]
+    fn a_host_is_active_once_it_has_said_what_it_is() {
+        let known = Host { state: HostState::Registered, ..spot(1, 1).host };
+        for (inventory, expect) in [(None, HostState::Registered), (known.inventory.clone(), HostState::Active)] {
+            let mut model = Model::default();
+            model.apply(&Change::from(Host { inventory, ..known.clone() }));
+            let mut ids = || [0; 10];
+            let mut draft = Draft::new(&model, Timestamp(0), "test", &mut ids);
+            heard(&mut draft, known.id);
+            assert_eq!(draft.model.hosts[&known.id].state, expect);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Failover: what becomes of copies on hosts that are gone, and of hosts that come back.
+
+use std::sync::Arc;
+
+use chandler_protocol::state::{ObservedAssignment, Phase};
+use chandler_protocol::{HostId, ServiceId};
+
+use super::epoch::{hand_to, next_epoch, raise};
+use super::lease::lease_over;
+use super::phase::{enter, is_gone};
+use super::rollback::reinstated;
+use super::settle::carries;
+use super::tenure::{Stage, Tenure};
+use super::{displace_one, release, wipe};
+use crate::draft::Draft;
+use crate::event::Noun;
+use crate::fleet::{Host, HostState};
+use crate::movement::{Move, MoveKind, MovePhase};
+use crate::order::OnLoss;
+use crate::service::{AllocationState, Assignment, Service, ServiceState, Trigger};
+
+/// What a service says while it waits for its host.
+pub(crate) const WAITS_FOR_HOST: &str = "waits for its host";
+
+/// Takes copies away from hosts that are gone, as soon as that may be concluded: one that runs under a lease only when
+/// that is surely over. State that only a silent host has is not given up, unless its order or an operator says so.
+pub fn conclude(draft: &mut Draft<'_>, id: ServiceId) {
+    let Some(service) = draft.model.services.get(&id).cloned() else { return };
+    if matches!(service.state, ServiceState::Terminating | ServiceState::Terminated) || is_frozen(&service) {
+        return;
+    }
+    let copies: Vec<_> = draft.model.assignments_of(id).cloned().collect();
+    for copy in copies.iter().filter(|a| a.state != AllocationState::Releasing) {
+        let host = draft.model.hosts.get(&copy.host).filter(|h| is_gone(h.state)).cloned();
+        if let Some(host) = host {
+            conclude_one(draft, &service, copy, &host);
+        }
+    }
+}
+
+fn conclude_one(draft: &mut Draft<'_>, service: &Service, copy: &Assignment, host: &Host) {
+    let revoked = host.state == HostState::Revoked;
+    let how = if revoked { "was revoked" } else { host.note.as_str() };
+    let reason = format!("host {} {how}", host.name);
+    let part = draft.model.moves_of(service.id).find(|m| m.from == Some(copy.id) || m.to == Some(copy.id)).cloned();
+    match part.as_deref() {
+        // Its own steps say what becomes of it.
+        Some(Move { kind: MoveKind::Exclusive, phase, to, .. })
+            if *to != Some(copy.id) || !matches!(phase, MovePhase::Switching | MovePhase::Draining) =>
+        {
+            return;
+        }
+        // The new copy comes all the same.
+        Some(Move { kind: MoveKind::Overlap, from, .. }) if *from == Some(copy.id) => {
+            return release(draft, copy, &reason);
+        }
+        _ => {}
+    }
+    if service.is_leased() && !lease_over(&draft.model, copy.id, draft.boot) {
+        return;
+    }
+    let decided = revoked || service.policy.mobility.on_loss == OnLoss::StartEmpty;
+    if carries(service) && service.has_run() && !decided {
+        return wait(draft, service, host);
+    }
+    let trigger = if revoked { Trigger::HostRevoked } else { Trigger::HostFailed };
+    displace_one(draft, copy, trigger, &reason);
+}
+
+/// Said once.
+fn wait(draft: &mut Draft<'_>, service: &Service, host: &Host) {
+    let reason = format!(
+        "{WAITS_FOR_HOST}: {} is {} and has its only state; revoke the host, or order it with policy.onLoss = \
+         \"startEmpty\", to begin anew without",
+        host.name,
+        host.state.as_str()
+    );
+    if service.reason != reason {
+        let what = (Noun::Service, service.id.to_string(), service.name.as_str());
+        draft.event(what, service.status.as_str(), service.status.as_str(), reason.clone());
+        draft.put(Service { reason, ..service.clone() });
+    }
+}
+
+/// A host that was given up is back. A copy that still runs there, while what shall take over does not answer yet, stays
+/// as it is, without a restart; the other one goes.
+///
+/// Called with the first report of the host, before it is told anything.
+pub fn returned(draft: &mut Draft<'_>, host: HostId, observed: &[ObservedAssignment]) -> Vec<ServiceId> {
+    let mut touched = Vec::new();
+    for seen in observed {
+        let runs = matches!(seen.phase, Phase::Running | Phase::Unhealthy | Phase::Starting | Phase::BackingOff);
+        let copy = draft.model.assignments.get(&seen.id).filter(|a| {
+            // It has not been told yet that it is given up.
+            a.host == host && a.state == AllocationState::Releasing && seen.epoch < a.epoch
+        });
+        let Some(copy) = copy.filter(|_| runs).cloned() else { continue };
+        if take_again(draft, &copy, seen) {
+            touched.push(copy.service);
+        }
+    }
+    touched
+}
+
+fn take_again(draft: &mut Draft<'_>, copy: &Assignment, seen: &ObservedAssignment) -> bool {
+    let Some(service) = draft.model.services.get(&copy.service).cloned() else { return false };
+    // What runs under a lease has lost it, and is dead by now: there is nothing to keep running.
+    if service.is_leased() || matches!(service.state, ServiceState::Terminating | ServiceState::Terminated) {
+        return false;
+    }
+    let instead = draft
+        .model
+        .moves_of(service.id)
+        .find(|m| m.kind == MoveKind::Failover && m.from_host == copy.host && m.phase < MovePhase::Switching);
+    let instead: Option<Arc<Move>> = instead.cloned();
+    let waits = service.displaced.as_ref().is_some_and(|d| d.from == copy.host && d.trigger == Trigger::HostFailed);
+    if instead.is_none() && !waits {
+        return false;
+    }
+    let epoch =
+        if carries(&service) { hand_to(draft, &service, copy.id) } else { next_epoch(&draft.model, service.id) };
+    let mut kept = reinstated(&service, copy, epoch);
+    kept.observed = Some(seen.clone());
+    let name = draft.model.host_name(copy.host);
+    let reason = format!("{name} is back and the copy there still runs: it is kept");
+    let what = (Noun::Assignment, copy.id.to_string(), service.name.as_str());
+    draft.event(what, copy.state.as_str(), kept.state.as_str(), reason.clone());
+    raise(draft, kept, epoch);
+    if let Some(service) = draft.model.services.get(&service.id).filter(|s| s.displaced.is_some()).cloned() {
+        draft.put(Service { displaced: None, reason: String::new(), ..service.as_ref().clone() });
+    }
+    if let Some(on) = instead {
+        if let Some(new) = on.to.and_then(|t| draft.model.assignments.get(&t).cloned()) {
+            wipe(draft, &new, &reason);
+        }
+        enter(draft, on.as_ref().clone(), MovePhase::RolledBack, &reason);
+    }
+    true
+}
+
+/// Whether nobody may own the service's state until an operator says who does.
+pub(super) fn is_frozen(service: &Service) -> bool {
+    matches!(service.tenure, Some(Tenure { owner: None, stage: Stage::Settled, .. }))
+}
+
+/// An agent knows a later epoch of an owned state than this controller ever gave out: its database is older than the
+/// fleet, and who owns the state now is not in it. Nothing is given out until an operator says.
+pub(crate) fn freeze(draft: &mut Draft<'_>, copy: &Assignment, epoch: u64) {
+    let Some(service) = draft.model.services.get(&copy.service).cloned() else { return };
+    let Some(tenure) = service.tenure else { return };
+    if is_frozen(&service) && tenure.epoch >= epoch {
+        return;
+    }
+    let name = draft.model.host_name(copy.host);
+    let reason = format!(
+        "frozen: the agent on {name} knows epoch {epoch} of its state, this controller gave out {} at most, so that its \
+         database is older than the fleet; say whose copy is right with `chandler service move {} --to HOST`, or delete it",
+        tenure.epoch, service.name
+    );
+    let what = (Noun::Service, service.id.to_string(), service.name.as_str());
+    draft.event(what, service.status.as_str(), service.status.as_str(), reason.clone());
+    let open: Vec<_> = draft.model.moves_of(service.id).cloned().collect();
+    for on in open {
+        enter(draft, on.as_ref().clone(), MovePhase::RolledBack, &reason);
+    }
+    let tenure = Some(Tenure { owner: None, stage: Stage::Settled, epoch: tenure.epoch.max(epoch), ..tenure });
+    let mut next = draft.model.services.get(&service.id).map_or(service.as_ref().clone(), |s| s.as_ref().clone());
+    if next.route.hold.take().is_some() {
+        next.route.sequence += 1;
+    }
+    draft.put(Service { tenure, reason, ..next });
+}
+
+/// An operator says that this copy is the right one.
+pub(super) fn thaw(draft: &mut Draft<'_>, service: &Service, copy: &Assignment) {
+    let epoch = hand_to(draft, service, copy.id);
+    raise(draft, reinstated(service, copy, epoch), epoch);
+    if let Some(now) = draft.model.services.get(&service.id).cloned() {
+        draft.put(Service { reason: String::new(), ..now.as_ref().clone() });
+    }
+}

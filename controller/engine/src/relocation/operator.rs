@@ -1,0 +1,194 @@
+//! What an operator orders: this service there. Never outside its SLA and its policy.
+
+use std::sync::Arc;
+
+use chandler_protocol::state::Target;
+use chandler_protocol::{HostId, MoveId, ServiceId, SiteId};
+
+use super::conclude::{is_frozen, thaw};
+use super::phase::enter;
+use super::plan::{Begin, Plan, begin, plan_move};
+use super::rollback::{give_way, may_give_way};
+use super::settle::standing;
+use crate::draft::Draft;
+use crate::model::Model;
+use crate::movement::{Effect, MoveKind, MovePhase, Worth};
+use crate::order::OwnerKind;
+use crate::placement::{Outcome, Refusal};
+use crate::service::{Assignment, Service, ServiceState, Trigger};
+use crate::site::SiteRole;
+
+/// Where a copy shall go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// To this host.
+    Host(HostId),
+    /// To any host of this site.
+    Site(SiteId),
+    /// To any host of such an owner.
+    Owner(OwnerKind),
+}
+
+/// Why an ordered move was not begun. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotMoved {
+    /// A stable code: `E0130` unknown, `E0310` it cannot go there, `E0311` it may not move now, `E0312` it is there.
+    pub code: &'static str,
+    /// Why, in one sentence that names the rule that binds.
+    pub text: String,
+    /// The nearest host that it could go to.
+    pub nearest: Option<String>,
+}
+
+impl NotMoved {
+    fn new(code: &'static str, text: impl Into<String>) -> Self {
+        Self { code, text: text.into(), nearest: None }
+    }
+}
+
+/// Moves one copy of a service to where an operator wants it. A move that has not begun to hold gives way to this one.
+///
+/// # Errors
+/// See [`NotMoved`].
+pub fn order_move(
+    draft: &mut Draft<'_>,
+    service: ServiceId,
+    wanted: Destination,
+    by: &str,
+) -> Result<MoveId, NotMoved> {
+    let known = draft.model.services.get(&service).cloned();
+    let Some(known) = known else { return Err(NotMoved::new("E0130", "there is no such service")) };
+    let hosts = hosts_of(&draft.model, wanted).ok_or_else(|| NotMoved::new("E0130", "there is no such destination"))?;
+    if is_frozen(&known)
+        && let Some(done) = thaw_there(draft, &known, &hosts, by)
+    {
+        return Ok(done);
+    }
+    if known.state != ServiceState::Active || known.is_task() || is_frozen(&known) {
+        let text = format!("{} is not in use: only what runs can be moved", known.name);
+        return Err(NotMoved::new("E0311", text));
+    }
+    if let Some(on) =
+        draft.model.moves_of(service).find(|m| hosts.contains(&m.to_host) && m.phase != MovePhase::Draining)
+    {
+        return Ok(on.id);
+    }
+    // Whether it could be done is found out on a draft of its own: what is impossible disturbs nothing.
+    let before = (draft.model.clone(), draft.changes.len());
+    let done = begin_order(draft, &known, wanted, &hosts, by);
+    if done.is_err() {
+        draft.model = before.0;
+        draft.changes.truncate(before.1);
+    }
+    done
+}
+
+fn begin_order(
+    draft: &mut Draft<'_>,
+    service: &Arc<Service>,
+    wanted: Destination,
+    hosts: &[HostId],
+    by: &str,
+) -> Result<MoveId, NotMoved> {
+    if !draft.model.moves_of(service.id).all(|m| may_give_way(m) && m.phase != MovePhase::Draining) {
+        let text = format!("a move of {} is being switched; order it again when that has ended", service.name);
+        return Err(NotMoved::new("E0311", text));
+    }
+    give_way(draft, service.id, &format!("superseded: {by} ordered it elsewhere"));
+    let copy = leaving(draft, service, hosts).ok_or_else(|| {
+        let text = format!("{} runs there already", service.name);
+        NotMoved::new("E0312", text)
+    })?;
+    let evidence = format!("{by} ordered it to {}", named(&draft.model, wanted));
+    let predicted = (Worth::default(), Effect::default());
+    let mut plan = Plan { trigger: Trigger::Operator, evidence, by: by.to_owned(), predicted, only: hosts, avoid: &[] };
+    match plan_move(draft, service.id, copy.id, &plan) {
+        Ok(id) => Ok(id),
+        Err(outcome) => {
+            plan.only = &[];
+            let (anywhere, _) = super::plan::place_one(draft, service, &copy, &plan);
+            let nearest = anywhere.chosen().next().map(|c| c.host_name.clone());
+            let text = format!("{} cannot go to {}: {}", service.name, named(&draft.model, wanted), why(&outcome));
+            Err(NotMoved { code: "E0310", text, nearest })
+        }
+    }
+}
+
+/// The copy that goes: the first that is not where it shall be.
+fn leaving(draft: &Draft<'_>, service: &Service, hosts: &[HostId]) -> Option<Arc<Assignment>> {
+    let copies = standing(&draft.model, service);
+    // A host takes one copy; of a site or a kind of owner, any other host will do.
+    let is_there = |a: &Arc<Assignment>| hosts.contains(&a.host);
+    if hosts.len() == 1 && copies.iter().any(is_there) {
+        return None;
+    }
+    copies.into_iter().find(|a| !is_there(a))
+}
+
+/// The rule that binds, of the host that is nearest to fitting.
+fn why(outcome: &Outcome) -> String {
+    let nearest = outcome.refused.iter().min_by_key(|r| (r.distance, r.host));
+    match (nearest, &outcome.refusal) {
+        (Some(r), _) => format!("{}: {} ({})", r.host_name, r.reason, r.rule.as_str()),
+        (None, Some(Refusal::Infeasible { text, .. } | Refusal::NoCapacity { text, .. })) => text.clone(),
+        (None, None) => "there is no host".to_owned(),
+    }
+}
+
+/// The hosts of a destination; `None` when it is not known.
+fn hosts_of(model: &Model, wanted: Destination) -> Option<Vec<HostId>> {
+    let role = |host: &crate::fleet::Host| model.sites.get(&host.site).map(|s| s.role);
+    match wanted {
+        Destination::Host(id) => model.hosts.contains_key(&id).then(|| vec![id]),
+        Destination::Site(id) => {
+            model.sites.get(&id)?;
+            Some(model.hosts.values().filter(|h| h.site == id).map(|h| h.id).collect())
+        }
+        Destination::Owner(kind) => {
+            let wanted = match kind {
+                OwnerKind::Customer => SiteRole::Customer,
+                OwnerKind::Provider => SiteRole::Provider,
+                OwnerKind::Remote => SiteRole::Remote,
+                // Other providers' hosts are not known yet.
+                OwnerKind::Partner => return None,
+            };
+            Some(model.hosts.values().filter(|h| role(h) == Some(wanted)).map(|h| h.id).collect())
+        }
+    }
+    .filter(|hosts: &Vec<HostId>| !hosts.is_empty())
+}
+
+fn named(model: &Model, wanted: Destination) -> String {
+    match wanted {
+        Destination::Host(id) => model.host_name(id),
+        Destination::Site(id) => model.sites.get(&id).map_or_else(|| id.to_string(), |s| s.name.clone()),
+        Destination::Owner(kind) => format!("a host of owner {}", kind.as_str()),
+    }
+}
+
+/// An operator says which copy of a frozen service is right, by its host. The record of it is a move that is done.
+fn thaw_there(draft: &mut Draft<'_>, service: &Service, hosts: &[HostId], by: &str) -> Option<MoveId> {
+    let copy = draft
+        .model
+        .assignments_of(service.id)
+        .find(|a| hosts.contains(&a.host) && a.target != Target::Wiped)
+        .cloned()?;
+    thaw(draft, service, &copy);
+    let evidence = format!("{by} said that the copy on {} is the right one", draft.model.host_name(copy.host));
+    let how = Begin {
+        kind: MoveKind::Failover,
+        trigger: Trigger::Operator,
+        evidence: evidence.clone(),
+        by: by.to_owned(),
+        from: None,
+        from_host: copy.host,
+        to: copy.id,
+        to_host: copy.host,
+        predicted: (Worth::default(), Effect::default()),
+    };
+    let id = begin(draft, service, how);
+    if let Some(on) = draft.model.moves.get(&id).cloned() {
+        enter(draft, on.as_ref().clone(), MovePhase::Done, &evidence);
+    }
+    Some(id)
+}

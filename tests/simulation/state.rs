@@ -1,0 +1,91 @@
+//! The state of simulated software: a few bytes in memory, given and received whole.
+
+use std::io;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chandler_agent::states::{BoxedStream, OpenState, StateError, StateReceiver, StateSource, States};
+use chandler_protocol::state::{Progress, Receive, Received};
+use chandler_protocol::{AssignmentId, Bytes, Digest, Micros};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::machine::Machine;
+
+/// How long one look at the source takes to be worth another one.
+const ROUND: Micros = Micros::from_millis(20);
+/// Most bytes of a simulated state.
+const STATE_MAX: usize = 1 << 20;
+
+/// The states on one machine.
+pub(crate) struct Kept(pub(crate) Arc<Machine>);
+
+/// One copy's state on one machine.
+struct Copy {
+    machine: Arc<Machine>,
+    assignment: AssignmentId,
+}
+
+impl States for Kept {
+    fn source(&self, assignment: AssignmentId) -> Arc<dyn StateSource> {
+        Arc::new(Copy { machine: self.0.clone(), assignment })
+    }
+
+    fn receiver(&self, assignment: AssignmentId) -> Box<dyn StateReceiver> {
+        Box::new(Copy { machine: self.0.clone(), assignment })
+    }
+}
+
+fn root(bytes: &[u8]) -> Digest {
+    Digest(*blake3::hash(bytes).as_bytes())
+}
+
+#[async_trait]
+impl StateSource for Copy {
+    async fn seal(&self, attempt: u64) -> Result<Digest, StateError> {
+        let bytes = self.machine.state(self.assignment);
+        self.machine.seal(self.assignment, Some(attempt));
+        Ok(root(&bytes))
+    }
+
+    fn unseal(&self) {
+        self.machine.seal(self.assignment, None);
+    }
+
+    /// Says whether it is sealed, how long it is, and what it is.
+    async fn serve(&self, attempt: u64, mut stream: BoxedStream) {
+        let is_sealed = self.machine.is_sealed(self.assignment, attempt);
+        let bytes = self.machine.state(self.assignment);
+        let mut said = vec![u8::from(is_sealed)];
+        said.extend(bytes);
+        let _ = stream.write_all(&said).await;
+        let _ = stream.shutdown().await;
+    }
+}
+
+#[async_trait]
+impl StateReceiver for Copy {
+    async fn receive(
+        &mut self,
+        order: &Receive,
+        from: Arc<dyn OpenState>,
+        tell: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<Received, StateError> {
+        let failed = |e: io::Error| StateError::Temporary(e.to_string());
+        for rounds in 1.. {
+            let mut stream = from.open().await.map_err(failed)?.take(STATE_MAX as u64);
+            let mut said = Vec::new();
+            stream.read_to_end(&mut said).await.map_err(failed)?;
+            let (sealed, bytes) = said.split_first().ok_or_else(|| failed(io::ErrorKind::UnexpectedEof.into()))?;
+            self.machine.set_state(self.assignment, bytes.to_vec());
+            let size = Bytes(bytes.len() as u64);
+            tell(Progress { attempt: order.attempt, rounds, size, in_step: true, ..Progress::default() });
+            if *sealed == 1 {
+                return Ok(Received { attempt: order.attempt, root: root(bytes) });
+            }
+            tokio::time::sleep(ROUND.to_std()).await;
+        }
+        Err(StateError::Temporary("rounds without end".to_owned()))
+    }
+
+    async fn settled(&self) {}
+}
