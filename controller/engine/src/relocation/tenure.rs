@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 
 /// Who owns a service's state.
 ///
-/// A copy that does not own it is told its orders under an epoch that is not above this one: the epoch that it may own
-/// the state under is then above all it was told before, and an order to receive that comes late is refused.
+/// The epoch that a copy may own the state under is above all that it was told before, so that an order to receive that
+/// comes late is refused: where copies are told more under epochs above this one, whoever commits the next raises it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Tenure {
     /// The highest epoch that was given out for this service. Grows with every change of owner.
