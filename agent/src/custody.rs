@@ -4,6 +4,9 @@
 //! Pure: the model check in `tests/model` runs exactly these functions. The part marked *kept* is on disk before
 //! anything is said or done because of it; the rest is gone when the agent ends.
 
+#[cfg(test)]
+mod cases;
+
 use chandler_protocol::state::{Own, Received, Sealed, Target};
 use chandler_protocol::{Digest, Micros};
 use serde::{Deserialize, Serialize};

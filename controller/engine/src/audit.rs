@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod cases;
 mod indexes;
+mod moves;
 
 use std::collections::BTreeSet;
 
@@ -29,6 +30,7 @@ pub fn audit(model: &Model) -> Vec<Violation> {
     assignments(model, &mut found);
     services(model, &mut found);
     orders(model, &mut found);
+    moves::check(model, &mut found);
     indexes::check(model, &mut found);
     found
 }

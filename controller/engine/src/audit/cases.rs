@@ -1,5 +1,7 @@
 //! Every rule of the audit, broken on purpose.
 
+mod moves;
+
 use chandler_protocol::state::Target;
 use chandler_protocol::workload::State;
 use chandler_protocol::{

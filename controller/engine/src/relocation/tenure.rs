@@ -11,11 +11,17 @@
 //! 3. Before the commit `cancel` gives the state back at once. After it, `give_back` first takes it from the new owner
 //!    (`fenced`, or its lease is surely over), then gives it to the old one.
 
+#[cfg(test)]
+mod cases;
+
 use chandler_protocol::state::Received;
 use chandler_protocol::{AssignmentId, Digest};
 use serde::{Deserialize, Serialize};
 
 /// Who owns a service's state.
+///
+/// The epoch that a copy may own the state under is above all that it was told before, so that an order to receive that
+/// comes late is refused: where copies are told more under epochs above this one, whoever commits the next raises it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Tenure {
     /// The highest epoch that was given out for this service. Grows with every change of owner.
