@@ -22,12 +22,12 @@ use super::{Busy, Connection, headers, upgrade};
 use crate::door::gate::{Pass, Permit, Ticket};
 use crate::door::opener::OpenError;
 
-/// What a waiting request takes up beside its head.
-const OVERHEAD: u64 = 1 << 10;
+/// What a waiting request takes up beside its head, with its connection.
+const OVERHEAD: u64 = 12 << 10;
 /// What is already here of a body that nobody reads, at most.
 const BODY_AHEAD: u64 = 64 << 10;
 /// A copy that does not answer within this time does not keep the next request waiting.
-const PERMIT: Duration = Duration::from_millis(50);
+const PERMIT: Duration = Duration::from_millis(100);
 
 /// The caller left.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +110,8 @@ impl Exchange {
                 Err(why) => return Ok(Problem::Denied(why).answer()),
             };
             let busy = Busy::new(&self.connection);
-            let fault = match self.send(&backend, permit).await {
+            // Apart, so that it takes up nothing while the request waits.
+            let fault = match Box::pin(self.send(&backend, permit)).await {
                 Ok((response, reuse)) => {
                     self.note_answer(&backend, response.status());
                     return Ok(self.pass_on(response, reuse, under_way, busy));
