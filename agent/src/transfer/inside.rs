@@ -38,9 +38,11 @@ impl Inside {
     fn resolve(&self, path: &[u8], flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
         // An empty path is the root itself.
         let path = if path.is_empty() { b"." } else { path };
+        // A place without rights to it knows fewer flags.
+        let quiet = if flags.contains(OFlags::PATH) { OFlags::CLOEXEC | OFlags::NOFOLLOW } else { QUIET };
         let mut tries = 0;
         loop {
-            match rustix::fs::openat2(&self.root, path, flags | QUIET, mode, BENEATH) {
+            match rustix::fs::openat2(&self.root, path, flags | quiet, mode, BENEATH) {
                 Err(rustix::io::Errno::AGAIN) if tries < TRIES => tries += 1,
                 other => return Ok(other?),
             }
