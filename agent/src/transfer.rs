@@ -54,3 +54,6 @@ impl Default for Limits {
         Self { entries: 1_000_000, file: 16 << 40, data: 4 << 40, watch_from: 4_096 }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -161,12 +161,7 @@ mod tests {
     use super::*;
 
     fn rounds(totals: &[u64]) -> Pace {
-        let order = Receive {
-            attempt: 1,
-            host: HostId::from_random([1; 10]),
-            source: AssignmentId::from_random([2; 10]),
-            rate_max: None,
-        };
+        let order = Receive { attempt: 1, host: HostId::from_random([1; 10]), source: AssignmentId::from_random([2; 10]), rate_max: None };
         let mut pace = Pace::new(&order);
         for total in totals {
             let looked = Looked {
