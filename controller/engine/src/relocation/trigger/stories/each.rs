@@ -128,24 +128,53 @@ fn a_machine_whose_battery_ends_is_left() {
     only(&world, &moves, Trigger::PredictedAvailability, 2, &["h-1 runs on battery with 15 % left"]);
 }
 
-#[test]
-fn what_was_down_too_often_leaves_the_machine_that_is_to_blame() {
-    let mut world = World::of(&[1_000, 1_500]);
-    history(&mut world, 2, 9_999, 1);
-    history(&mut world, 1, 9_999, 1);
-    world.order("notes", |spec| spec.terms.availability_min = Some(Ppm(990_000)));
-    // Measured: down for a tenth of its time. The host's record got worse, and is near the edge.
+/// The service was up for nine hours of ten, and on its host for so many of a hundred.
+fn measured(world: &mut World, here: i64) {
     world.step(|draft| {
         let id = *draft.model.live.iter().next().unwrap();
         let known = draft.model.services[&id].as_ref().clone();
         let measured = crate::service::Measured { up: Micros(9 * HOUR.0), down: HOUR, ..known.measured };
         draft.put(Service { measured, ..known });
+        let copy = draft.model.assignments_of(id).next().unwrap().as_ref().clone();
+        let mut seen = copy.observed.clone().unwrap();
+        seen.health = Health { up: Micros(here * MINUTE.0), down: Micros((100 - here) * MINUTE.0), ..seen.health };
+        draft.put(crate::service::Assignment { observed: Some(seen), ..copy });
     });
-    assert!(world.run(Micros(30 * MINUTE.0), MINUTE, |_| {}).is_empty(), "the machine is not to blame");
-    history(&mut world, 1, 980, 20);
+}
+
+#[test]
+fn what_was_down_too_often_leaves_the_place_that_is_to_blame() {
+    let mut world = World::of(&[1_000, 1_500, 2_000]);
+    for n in 1..=3 {
+        history(&mut world, n, 9_999, 1);
+    }
+    world.order("notes", |spec| spec.terms.availability_min = Some(Ppm(990_000)));
+    measured(&mut world, 100);
+    assert!(world.run(Micros(30 * MINUTE.0), MINUTE, |_| {}).is_empty(), "this place is not to blame");
+    measured(&mut world, 80);
     let moves = world.run(Micros(5 * MINUTE.0), SECOND, |_| {});
-    assert_eq!((moves.len(), world.places()), (1, vec![2]));
-    assert!(matches!(moves[0].trigger, Trigger::PredictedAvailability | Trigger::ActualAvailability), "{moves:#?}");
+    only(&world, &moves, Trigger::ActualAvailability, 2, &["it was up 90", "99 % were agreed; on h-1 80 %"]);
+    // If it is no better there, then the software is to blame, and is not sent round.
+    measured(&mut world, 80);
+    assert!(world.run(Micros(5 * HOUR.0), MINUTE, |_| {}).is_empty());
+}
+
+#[test]
+fn a_host_that_was_away_too_often_is_left() {
+    let check = |down: bool, expect: Trigger| {
+        let mut world = World::of(&[1_000, 1_500]);
+        history(&mut world, 1, 9_999, 1);
+        history(&mut world, 2, 9_999, 1);
+        world.order("notes", |spec| spec.terms.availability_min = Some(Ppm(990_000)));
+        if down {
+            measured(&mut world, 100);
+        }
+        history(&mut world, 1, 970, 30);
+        let moves = world.run(Micros(5 * MINUTE.0), SECOND, |_| {});
+        only(&world, &moves, expect, 2, &["h-1 does not meet the SLA any more: up 96.9531 % of the time < 99 %"]);
+    };
+    check(false, Trigger::PredictedAvailability);
+    check(true, Trigger::ActualAvailability);
 }
 
 #[test]
