@@ -120,6 +120,19 @@ fn a_sawtooth_price_does_not_drag_it_along() {
 }
 
 #[test]
+fn with_quick_rules_the_same_takes_seconds() {
+    let mut world = World::of(&[1_000, 1_500]);
+    world.rules = Rules::quick(900);
+    world.order("notes", |_| {});
+    world.price(2, 500);
+    let moves = world.run(Micros(10 * SECOND.0), Micros::from_millis(200), |_| {});
+    assert_eq!((triggers(&moves), world.places()), (vec![Trigger::Price], vec![2]));
+    world.price(1, 100);
+    let back = world.run(Micros(40 * SECOND.0), Micros::from_millis(200), |_| {});
+    assert_eq!((triggers(&back), world.places()), (vec![Trigger::Price], vec![1]));
+}
+
+#[test]
 fn a_spike_of_a_price_moves_nothing() {
     let mut world = World::of(&[1_000, 1_400]);
     world.order("notes", |_| {});
