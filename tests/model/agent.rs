@@ -2,7 +2,7 @@
 //! nothing can come between: whatever could, could as well come before.
 
 use chandler_agent::custody::{Custody, May};
-use chandler_protocol::state::Sealed;
+use chandler_protocol::state::{Own, Sealed};
 
 use crate::fault::Fault;
 use crate::message::{Message, Order, Who, Writes, received, root};
@@ -84,9 +84,10 @@ impl World {
     }
 
     /// A lease arrives.
-    pub(crate) fn lease(&mut self, who: Who, epoch: u64, generation: u64, start: u8) -> bool {
+    pub(crate) fn lease(&mut self, who: Who, (epoch, generation, start): (u64, u64, u8), fault: Option<Fault>) -> bool {
         let machine = self.machine_mut(who);
-        if machine.burnt || machine.start != start {
+        let is_known = machine.start == start || fault == Some(Fault::AnswerTakenLate);
+        if machine.burnt || !is_known {
             return false;
         }
         machine.custody = machine.custody.leased(epoch, generation, NOW, LASTS);
@@ -98,11 +99,11 @@ impl World {
 
     /// A copy that is to run asks for a lease: it has none, or one of an older epoch. To ask for one that it has again
     /// is for a lease not to end.
-    pub(crate) fn ask(&mut self, who: Who) -> bool {
+    pub(crate) fn ask(&mut self, who: Who, fault: Option<Fault>) -> bool {
         let Machine { burnt, custody, order: order @ Order::Own(_), running, start, .. } = *self.machine(who) else {
             return false;
         };
-        let generation = match custody.may(&order.own(true), NOW) {
+        let generation = match custody.may(&own(order, fault), NOW) {
             May::Ask(generation) => generation,
             May::Run if running && custody.asks() == 0 => 0,
             _ => return false,
@@ -117,11 +118,7 @@ impl World {
     pub(crate) fn start(&mut self, who: Who, fault: Option<Fault>) -> bool {
         let machine = self.machine_mut(who);
         let order @ Order::Own(_) = machine.order else { return false };
-        let mut own = order.own(fault != Some(Fault::StartedUnleased));
-        if fault == Some(Fault::RootUnchecked) {
-            own.from = None;
-        }
-        if machine.burnt || machine.running || machine.custody.may(&own, NOW) != May::Run {
+        if machine.burnt || machine.running || machine.custody.may(&own(order, fault), NOW) != May::Run {
             return false;
         }
         machine.custody = machine.custody.begun();
@@ -200,10 +197,19 @@ impl World {
         let machine = self.machine_mut(who);
         machine.running = false;
         machine.custody = custody.rebooted();
-        machine.order = order;
+        // A copy of a state is not taken up again before the controller has said once more that it is wanted: the disk
+        // may have forgotten that the state has long been this copy's own.
+        let waits = matches!(order, Order::Receive(_)) && fault != Some(Fault::ReceiveResumed);
+        machine.order = if waits { Order::Stopped } else { order };
         machine.start += 1;
         machine.state = machine.written.take().unwrap_or(machine.state);
-        self.act(who, fault);
+        if !waits {
+            self.act(who, fault);
+        }
+        // What the controller said before was said on a connection that is gone. On a new one it begins with this.
+        self.air.retain(|m| !matches!(m, Message::Order { to, .. } if *to == who));
+        let (epoch, order) = self.controller.orders[who as usize];
+        self.say(Message::Order { to: who, epoch, order });
     }
 
     /// The machine burns, with its disk.
@@ -217,4 +223,10 @@ impl World {
         self.air.retain(|m| m.hearer() != Some(who));
         true
     }
+}
+
+/// How the owner is to run, as its agent takes it.
+fn own(order: Order, fault: Option<Fault>) -> Own {
+    let own = order.own(fault != Some(Fault::StartedUnleased));
+    Own { from: own.from.filter(|_| fault != Some(Fault::RootUnchecked)), ..own }
 }

@@ -33,6 +33,11 @@ pub(crate) enum Fault {
     RootUnchecked,
     /// The controller gives the owner a lease after it accepted its seal. Needs a forgotten seal.
     LeasedAfterSeal,
+    /// An agent takes an answer to what it asked before it was started anew. Needs a forgotten seal.
+    AnswerTakenLate,
+    /// An agent takes up a copy of the state again when it is started, before the controller has said once more that it
+    /// is wanted. Needs a forgotten start.
+    ReceiveResumed,
 }
 
 impl Fault {
@@ -42,10 +47,19 @@ impl Fault {
         match self {
             Self::VerifiedUnwritten => Bounds { machines: 1, ..narrow },
             Self::LeaseIgnored | Self::ConcludedEarly => Bounds { failovers: 1, ..narrow },
-            Self::GenerationUnchecked | Self::RootUnchecked | Self::LeasedAfterSeal => {
+            Self::GenerationUnchecked
+            | Self::RootUnchecked
+            | Self::LeasedAfterSeal
+            | Self::AnswerTakenLate
+            | Self::ReceiveResumed => {
                 Bounds { generations: 2, forgotten: 1, ..narrow }
             }
             _ => narrow,
         }
+    }
+
+    /// Whether it consists in that something is listened to which can have no effect otherwise.
+    pub(crate) const fn hears_the_void(self) -> bool {
+        matches!(self, Self::CommitNotDurable | Self::StaleStart | Self::AnswerTakenLate)
     }
 }

@@ -306,6 +306,8 @@ impl Model {
                 if let Some(old) = self.assignments.remove(id) {
                     self.unindex_assignment(&old);
                 }
+                self.leases.remove(id);
+                self.told.remove(id);
             }
             Change::ForgetAssignment(id) => {
                 self.closed_assignments.remove(id);

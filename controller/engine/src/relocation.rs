@@ -43,8 +43,8 @@ use chandler_protocol::state::Target;
 use chandler_protocol::{DecisionId, HostId, Micros};
 
 use self::tenure::Stage;
-use crate::assurance;
 use self::trigger::storm;
+use crate::assurance;
 use crate::draft::Draft;
 use crate::event::Noun;
 use crate::movement::MovePhase;

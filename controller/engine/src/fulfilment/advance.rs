@@ -150,6 +150,10 @@ fn step(draft: &mut Draft<'_>, a: &Assignment) {
 fn is_arriving(draft: &Draft<'_>, a: &Assignment) -> bool {
     let comes = |m: &Move| m.to == Some(a.id) && m.kind != MoveKind::Failover && m.phase < MovePhase::Switching;
     let failed = matches!(a.phase(), Some(Phase::Failed(_)));
+    // What receives or gives up a state is no software that runs.
+    if failed && matches!(a.target, Target::Seal { .. } | Target::Receive(_)) {
+        return true;
+    }
     failed && draft.model.moves_of(a.service).any(|m| comes(m))
 }
 
@@ -168,8 +172,8 @@ fn fail(draft: &mut Draft<'_>, a: &Assignment, failure: Failure, message: &str) 
         // It never answered: nobody has written anything that is to be kept.
         relocation::abandon_all(draft, service.id, &reason);
         relocation::wipe(draft, a, &reason);
-        let tenure = draft.model.services.get(&service.id).and_then(|s| s.tenure);
-        return give_up(draft, Service { tenure, ..setback });
+        let known = draft.model.services.get(&service.id).cloned().unwrap_or(service);
+        return give_up(draft, Service { tenure: known.tenure, route: known.route.clone(), ..setback });
     }
     tell_order(draft, &setback);
     draft.put(setback);

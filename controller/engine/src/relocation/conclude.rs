@@ -175,6 +175,11 @@ pub(crate) fn freeze(draft: &mut Draft<'_>, copy: &Assignment, epoch: u64) {
 pub(super) fn thaw(draft: &mut Draft<'_>, service: &Service, copy: &Assignment) {
     let epoch = hand_to(draft, service, copy.id);
     raise(draft, reinstated(service, copy, epoch), epoch);
+    let others: Vec<_> = draft.model.assignments_of(service.id).filter(|a| a.id != copy.id).cloned().collect();
+    for other in others {
+        // Kept, stopped: who was wrong may still have something that somebody misses.
+        release(draft, &other, "an operator said that another copy is the right one");
+    }
     if let Some(now) = draft.model.services.get(&service.id).cloned() {
         draft.put(Service { reason: String::new(), ..now.as_ref().clone() });
     }

@@ -6,6 +6,7 @@ use chandler_protocol::state::Target;
 use chandler_protocol::{HostId, MoveId, ServiceId, SiteId};
 
 use super::conclude::{is_frozen, thaw};
+use super::lease::lease_over;
 use super::phase::enter;
 use super::plan::{Begin, Plan, begin, plan_move};
 use super::rollback::{give_way, may_give_way};
@@ -59,10 +60,9 @@ pub fn order_move(
     let known = draft.model.services.get(&service).cloned();
     let Some(known) = known else { return Err(NotMoved::new("E0130", "there is no such service")) };
     let hosts = hosts_of(&draft.model, wanted).ok_or_else(|| NotMoved::new("E0130", "there is no such destination"))?;
-    if is_frozen(&known)
-        && let Some(done) = thaw_there(draft, &known, &hosts, by)
-    {
-        return Ok(done);
+    let copy = draft.model.assignments_of(service).find(|a| is_at(a, &hosts)).cloned();
+    if let Some(copy) = copy.filter(|_| is_frozen(&known)) {
+        return thaw_there(draft, &known, &copy, by);
     }
     if known.state != ServiceState::Active || known.is_task() || is_frozen(&known) {
         let text = format!("{} is not in use: only what runs can be moved", known.name);
@@ -166,14 +166,20 @@ fn named(model: &Model, wanted: Destination) -> String {
     }
 }
 
+/// A copy that is there and still has its state.
+fn is_at(copy: &Assignment, hosts: &[HostId]) -> bool {
+    hosts.contains(&copy.host) && copy.target != Target::Wiped
+}
+
 /// An operator says which copy of a frozen service is right, by its host. The record of it is a move that is done.
-fn thaw_there(draft: &mut Draft<'_>, service: &Service, hosts: &[HostId], by: &str) -> Option<MoveId> {
-    let copy = draft
-        .model
-        .assignments_of(service.id)
-        .find(|a| hosts.contains(&a.host) && a.target != Target::Wiped)
-        .cloned()?;
-    thaw(draft, service, &copy);
+fn thaw_there(draft: &mut Draft<'_>, service: &Service, copy: &Assignment, by: &str) -> Result<MoveId, NotMoved> {
+    let model = &draft.model;
+    let runs = model.assignments_of(service.id).any(|a| a.id != copy.id && !lease_over(model, a.id, draft.boot));
+    if service.is_leased() && runs {
+        let text = format!("another copy of {} may still run: order it again in a few seconds", service.name);
+        return Err(NotMoved::new("E0311", text));
+    }
+    thaw(draft, service, copy);
     let evidence = format!("{by} said that the copy on {} is the right one", draft.model.host_name(copy.host));
     let how = Begin {
         kind: MoveKind::Failover,
@@ -190,5 +196,5 @@ fn thaw_there(draft: &mut Draft<'_>, service: &Service, hosts: &[HostId], by: &s
     if let Some(on) = draft.model.moves.get(&id).cloned() {
         enter(draft, on.as_ref().clone(), MovePhase::Done, &evidence);
     }
-    Some(id)
+    Ok(id)
 }

@@ -16,7 +16,7 @@ use crate::service::{AllocationState, Service};
 pub(super) fn step(draft: &mut Draft<'_>, on: &Move, service: &Service) {
     let (old, new) = (side(draft, on.from), side(draft, on.to));
     let Some(new) = new.filter(|n| n.copy.state != AllocationState::Releasing) else {
-        return without_new(draft, on);
+        return without_new(draft, on, service);
     };
     // What failed while the old copy is still there leaves that one in charge.
     if on.kind == MoveKind::Overlap && old.as_ref().is_some_and(|o| !o.gone) {
@@ -42,7 +42,10 @@ pub(super) fn step(draft: &mut Draft<'_>, on: &Move, service: &Service) {
 }
 
 /// The new copy was taken away: it failed, its host is gone, or its service ends.
-fn without_new(draft: &mut Draft<'_>, on: &Move) {
+fn without_new(draft: &mut Draft<'_>, on: &Move, service: &Service) {
+    if service.exit.is_some() {
+        return finish(draft, on, "its run has ended");
+    }
     if on.phase == MovePhase::Draining && on.kind == MoveKind::Overlap {
         // It had taken over before; what becomes of it now is another matter.
         return finish(draft, on, "the new copy took over, and was taken away since");
