@@ -80,6 +80,8 @@ pub struct Rules {
     pub flap_window: Micros,
     /// On battery with this charge or less a host is about to go (our own), in percent.
     pub battery_low: i64,
+    /// A share of the time is believed after this time of measurement (our own).
+    pub measured_least: Micros,
     /// A path this near its limit is watched, and one that takes over must be this much within it (our own).
     pub rtt_near: Ppm,
     /// The same for one that takes over.
@@ -163,6 +165,7 @@ impl Default for Rules {
             flaps: 3,
             flap_window: HOUR,
             battery_low: 20,
+            measured_least: HOUR,
             rtt_near: Ppm(900_000),
             rtt_good: Ppm(800_000),
             credit: Ppm(100_000),
@@ -210,6 +213,7 @@ impl Rules {
             tau_price: short(base.tau_price),
             tau_load: short(base.tau_load),
             tau_rtt: short(base.tau_rtt),
+            measured_least: short(base.measured_least),
             site_window: short(base.site_window),
             fleet_window: short(base.fleet_window),
             jitter: short(base.jitter),

@@ -91,8 +91,8 @@ impl Hosts {
 impl Causes {
     /// Notes for which causes a service wants to move now; those that are gone begin anew when they return.
     pub(super) fn hold(&mut self, service: ServiceId, causes: &[Trigger], now: Timestamp) {
-        let all = (service, Trigger::Order)..=(service, Trigger::RoundTrip);
-        let gone: Vec<_> = self.0.range(all).map(|(k, _)| *k).filter(|(_, t)| !causes.contains(t)).collect();
+        let own = self.0.range((service, Trigger::Order)..).map(|(k, _)| *k).take_while(|(of, _)| *of == service);
+        let gone: Vec<_> = own.filter(|(_, cause)| !causes.contains(cause)).collect();
         for key in gone {
             self.0.remove(&key);
         }

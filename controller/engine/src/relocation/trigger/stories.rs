@@ -5,6 +5,7 @@ mod each;
 mod held_back;
 mod leaving;
 mod money;
+mod sound;
 
 use std::collections::BTreeMap;
 

@@ -32,7 +32,13 @@ pub(super) fn unfit(look: &Look<'_, '_>, copy: &Arc<Assignment>) -> Option<Cause
     match refused.rule {
         Rule::Interactivity => Some(cause(Trigger::RoundTrip, nearer(look), evidence)),
         Rule::Cost => Some(cause(Trigger::Price, Want::Any, evidence)),
-        Rule::Availability => Some(cause(Trigger::PredictedAvailability, Want::Any, evidence)),
+        Rule::Availability => Some(match too_little_up(look) {
+            Some((share, least)) => {
+                let evidence = format!("it was up {share} of the time, {least} were agreed; {evidence}");
+                cause(Trigger::ActualAvailability, Want::Any, evidence)
+            }
+            None => cause(Trigger::PredictedAvailability, Want::Any, evidence),
+        }),
         // The rest follows from a new order, which places anew itself, or from a host that is being lost.
         _ => None,
     }
@@ -64,25 +70,42 @@ pub(super) fn away(look: &Look<'_, '_>, copy: &Arc<Assignment>) -> Option<Cause>
     })
 }
 
-/// The service was up less than agreed, and its host is one that is up less than agreed.
-pub(super) fn rarely_up(look: &Look<'_, '_>, copy: &Arc<Assignment>) -> Option<Cause> {
-    let least = look.terms.availability_min?;
+/// The share of its time that a service was up, where that is less than agreed and was measured for long enough.
+fn too_little_up(look: &Look<'_, '_>) -> Option<(Ppm, Ppm)> {
     let fleet = look.fleet;
-    let measured = measured_availability(&look.service, fleet.now, fleet.model.observable_since)?;
+    let least = look.terms.availability_min?;
+    let measured = look.service.measured;
+    let since = measured.current.map_or(Micros::ZERO, |(_, since)| fleet.now.since(since));
+    let long = measured.up.0.saturating_add(measured.down.0).saturating_add(since.0) >= fleet.rules.measured_least.0;
+    let share = measured_availability(&look.service, fleet.now, fleet.model.observable_since)?;
+    (long && share < least).then_some((share, least))
+}
+
+/// The service was up less than agreed, and the place is to blame: it is not there often enough, or the software does not
+/// do well there. Tried once a day: if another place does not help, the software is to blame.
+pub(super) fn rarely_up(look: &Look<'_, '_>, copy: &Arc<Assignment>) -> Option<Cause> {
+    let (share, least) = too_little_up(look)?;
+    let fleet = look.fleet;
     let view = fleet.view(copy.host)?;
-    if measured >= least || view.availability >= least {
+    let health = copy.observed.as_ref().map(|o| o.health).unwrap_or_default();
+    let here = i128::from(health.up.0) + i128::from(health.down.0);
+    let own = (here > 0).then(|| i128::from(health.up.0) * 1_000_000 / here).and_then(|own| u32::try_from(own).ok());
+    let own = own.map_or(view.availability, |own| view.availability.min(Ppm(own)));
+    let was_tried = fleet
+        .model
+        .moves_about(look.service.id)
+        .take_while(|m| fleet.now.since(m.started_at) < fleet.rules.memory)
+        .any(|m| m.trigger == Trigger::ActualAvailability && m.to.is_some());
+    if own >= least || was_tried {
         return None;
     }
-    let short = u64::from(least.0 - view.availability.0) * 1_000_000 / u64::from(1_000_000 - least.0).max(1);
+    let short = u64::from(least.0 - own.0) * 1_000_000 / u64::from(1_000_000 - least.0.min(999_999));
     Some(Cause {
         trigger: Trigger::ActualAvailability,
         class: Class::Risk,
         from: copy.clone(),
-        evidence: format!(
-            "it was up {measured} of the time, {least} were agreed; {} is up {}",
-            view.host.name, view.availability
-        ),
-        want: Want::Sturdier { availability: view.availability },
+        evidence: format!("it was up {share} of the time, {least} were agreed; on {} {own}", view.host.name),
+        want: Want::Sturdier { availability: own },
         averted: Ppm(u32::try_from(short.min(1_000_000)).unwrap_or(1_000_000)),
     })
 }

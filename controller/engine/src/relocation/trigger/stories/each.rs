@@ -1,14 +1,11 @@
 //! Each trigger leads to a move, which says why.
 
-use chandler_protocol::Ppm;
-
 use super::*;
-use crate::availability::History;
 use crate::criteria::Timed;
 use crate::order::OwnerKind;
 
 /// The one move of a story: its trigger, where it led, and its evidence.
-fn only(world: &World, moves: &[Move], trigger: Trigger, to: u8, words: &[&str]) {
+pub(super) fn only(world: &World, moves: &[Move], trigger: Trigger, to: u8, words: &[&str]) {
     assert_eq!(triggers(moves), [trigger], "{moves:#?} {:#?}", world.declined());
     assert_eq!(moves[0].to_host, host(to));
     for word in words {
@@ -17,14 +14,6 @@ fn only(world: &World, moves: &[Move], trigger: Trigger, to: u8, words: &[&str])
     assert_eq!(world.model.moves[&moves[0].id].phase, MovePhase::Done);
     assert_eq!(world.places(), [to]);
     assert_eq!(moves[0].by, "relocation");
-}
-
-fn history(world: &mut World, n: u8, up_hours: i64, down_hours: i64) {
-    world.step(|draft| {
-        let known = draft.model.hosts[&host(n)].as_ref().clone();
-        let history = History { up: Micros(HOUR.0 * up_hours), down: Micros(HOUR.0 * down_hours), ..known.history };
-        draft.put(Host { history, ..known });
-    });
 }
 
 #[test]
@@ -86,66 +75,6 @@ fn memory_counts_as_the_processor_does() {
     });
     let moves = world.run(HOUR, Micros(5 * SECOND.0), |_| {});
     only(&world, &moves, Trigger::Utilisation, 2, &["the memory of h-1 is used to 97 %"]);
-}
-
-#[test]
-fn a_host_that_is_away_every_evening_is_left_before_it_goes() {
-    let mut world = World::of(&[1_000, 1_500]);
-    // Three weeks in which host 1 was away from 20:00 to 06:00, and host 2 was not.
-    world.step(|draft| {
-        let start = Timestamp(draft.now.0 - 21 * 24 * HOUR.0);
-        for n in 1..=2 {
-            let mut history = History::default().observe(true, start, Timestamp(0));
-            for day in (0..21).filter(|_| n == 1) {
-                let at = |hour: i64| Timestamp(start.0 + (day * 24 + hour) * HOUR.0);
-                history = history.observe(false, at(20), Timestamp(0)).observe(true, at(30), Timestamp(0));
-            }
-            let known = draft.model.hosts[&host(n)].as_ref().clone();
-            draft.put(Host { history, ..known });
-        }
-    });
-    world.model.observable_since = Timestamp(0);
-    world.now = Timestamp(MONDAY.0 + 9 * HOUR.0);
-    world.pulse(1, |_| {});
-    world.pulse(2, |_| {});
-    world.order("notes", |_| {});
-    assert_eq!(world.places(), [1]);
-    let moves = world.run(Micros(11 * HOUR.0), MINUTE, |_| {});
-    only(&world, &moves, Trigger::PredictedAvailability, 2, &["h-1 is usually away at the hour that begins in"]);
-    let before = Timestamp(MONDAY.0 + 20 * HOUR.0).since(moves[0].started_at);
-    assert!((1..=2 * HOUR.0).contains(&before.0), "it went {before} before");
-}
-
-#[test]
-fn a_machine_whose_battery_ends_is_left() {
-    let mut world = World::of(&[1_000, 1_500]);
-    world.order("notes", |_| {});
-    let battery = |percent| Readings { battery_percent: percent, on_mains: 0, ..Readings::default() };
-    world.pulse(1, |p| p.readings = Some(battery(60)));
-    assert!(world.run(Micros(10 * MINUTE.0), SECOND, |_| {}).is_empty());
-    world.pulse(1, |p| p.readings = Some(battery(15)));
-    let moves = world.run(Micros(5 * MINUTE.0), SECOND, |_| {});
-    only(&world, &moves, Trigger::PredictedAvailability, 2, &["h-1 runs on battery with 15 % left"]);
-}
-
-#[test]
-fn what_was_down_too_often_leaves_the_machine_that_is_to_blame() {
-    let mut world = World::of(&[1_000, 1_500]);
-    history(&mut world, 2, 9_999, 1);
-    history(&mut world, 1, 9_999, 1);
-    world.order("notes", |spec| spec.terms.availability_min = Some(Ppm(990_000)));
-    // Measured: down for a tenth of its time. The host's record got worse, and is near the edge.
-    world.step(|draft| {
-        let id = *draft.model.live.iter().next().unwrap();
-        let known = draft.model.services[&id].as_ref().clone();
-        let measured = crate::service::Measured { up: Micros(9 * HOUR.0), down: HOUR, ..known.measured };
-        draft.put(Service { measured, ..known });
-    });
-    assert!(world.run(Micros(30 * MINUTE.0), MINUTE, |_| {}).is_empty(), "the machine is not to blame");
-    history(&mut world, 1, 980, 20);
-    let moves = world.run(Micros(5 * MINUTE.0), SECOND, |_| {});
-    assert_eq!((moves.len(), world.places()), (1, vec![2]));
-    assert!(matches!(moves[0].trigger, Trigger::PredictedAvailability | Trigger::ActualAvailability), "{moves:#?}");
 }
 
 #[test]

@@ -55,10 +55,13 @@ fn nothing_new_comes_to_a_host_that_is_drained() {
 
 #[test]
 fn a_drain_never_moves_more_than_two_at_a_time() {
-    let mut world = World::of(&[1_000, 1_500, 1_500]);
+    let mut world = World::of(&[1_000, 1_500, 2_000]);
     for name in ["a", "b", "c", "d"] {
         world.order(name, |_| {});
     }
+    // There is room for one of them on host 2: the others go to host 3.
+    world.order("e", |spec| spec.workload.limits.cpu = Some(chandler_protocol::MilliCpu(3_000)));
+    assert_eq!(world.places(), [1, 1, 1, 1, 2]);
     world.step(|draft| {
         let known = draft.model.hosts[&host(1)].as_ref().clone();
         draft.put(Host { drain: drained(draft), ..known });

@@ -91,6 +91,23 @@ fn row_35_a_move_that_is_not_worth_it_is_told_once_with_what_is_missing() {
 }
 
 #[test]
+fn prices_that_change_places_do_not_take_more_than_the_budget() {
+    let mut world = World::of(&[1_000, 1_000]);
+    world.order("notes", |_| {});
+    let start = world.now;
+    let moves = world.run(Micros(10 * 24 * HOUR.0), Micros(10 * MINUTE.0), |world| {
+        // Every seven hours the other one costs a third.
+        let turn = world.now.since(start).0 / HOUR.0 / 7 % 2;
+        world.price(1, if turn == 0 { 1_500 } else { 500 });
+        world.price(2, if turn == 0 { 500 } else { 1_500 });
+    });
+    for few in moves.windows(3) {
+        assert!(few[2].started_at.since(few[0].started_at) > world.rules.budget_window, "two in any day");
+    }
+    assert!(world.declined().iter().any(|m| m.reason.starts_with("moved often enough: it was moved 2 times")));
+}
+
+#[test]
 fn a_sawtooth_price_does_not_drag_it_along() {
     let mut world = World::of(&[1_000, 1_000]);
     world.order("notes", |_| {});
@@ -100,6 +117,19 @@ fn a_sawtooth_price_does_not_drag_it_along() {
         world.price(2, 600 + minute * 20);
     });
     assert!(moves.len() <= 1, "{} moves after a price that is the same on average", moves.len());
+}
+
+#[test]
+fn with_quick_rules_the_same_takes_seconds() {
+    let mut world = World::of(&[1_000, 1_500]);
+    world.rules = Rules::quick(900);
+    world.order("notes", |_| {});
+    world.price(2, 500);
+    let moves = world.run(Micros(10 * SECOND.0), Micros::from_millis(200), |_| {});
+    assert_eq!((triggers(&moves), world.places()), (vec![Trigger::Price], vec![2]));
+    world.price(1, 100);
+    let back = world.run(Micros(40 * SECOND.0), Micros::from_millis(200), |_| {});
+    assert_eq!((triggers(&back), world.places()), (vec![Trigger::Price], vec![1]));
 }
 
 #[test]
