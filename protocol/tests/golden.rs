@@ -14,6 +14,7 @@ use chandler_protocol::join::{JoinRequest, JoinResponse, JoinString};
 use chandler_protocol::message::{AgentMessage, ControllerMessage};
 use chandler_protocol::state::{Exit, Failure, Phase, Target};
 use chandler_protocol::telemetry::Readings;
+use chandler_protocol::transfer::{Ask, Kind, Piece, Refusal as TransferRefusal, Say};
 use chandler_protocol::tunnel::{TunnelAnswer, TunnelRefusal, TunnelRequest};
 use chandler_protocol::way::{Path, Permit};
 use chandler_protocol::workload::{DriverKind, PortMode, Probe, Software, StopSignal, WorkloadKind};
@@ -86,6 +87,7 @@ fn every_variant_keeps_its_bytes() {
     parts(&mut golden);
     transfers(&mut golden);
     tunnels(&mut golden);
+    states(&mut golden);
     golden.finish();
 }
 
@@ -242,6 +244,44 @@ fn tunnels(golden: &mut Golden) {
         Direct => Path::Direct,
         Relayed => Path::Relayed,
         None => Path::None,
+    });
+}
+
+/// What travels on a stream of state.
+fn states(golden: &mut Golden) {
+    every_variant!(golden, Ask {
+        Look => sample::ask_look(),
+        Fetch => sample::ask_fetch(),
+        Cuts => Ask::Cuts { file: 7 },
+        Await => Ask::Await,
+    });
+    every_variant!(golden, Say {
+        Looking => Say::Looking { tree: 0x1234_5678, is_change: true },
+        Gone => Say::Gone(vec![b"data/old".to_vec()]),
+        Entries => sample::say_entries(),
+        More => sample::say_more(),
+        Looked => sample::say_looked(),
+        Batch => sample::say_batch(),
+        Cuts => sample::say_cuts(),
+        Sealing => Say::Sealing,
+        Refused => Say::Refused { why: TransferRefusal::Tree, message: "dev/null is a device".to_owned() },
+    });
+    every_variant!(golden, TransferRefusal {
+        Attempt => TransferRefusal::Attempt,
+        Tree => TransferRefusal::Tree,
+        Io => TransferRefusal::Io,
+        Asked => TransferRefusal::Asked,
+    });
+    every_variant!(golden, Kind {
+        Directory => Kind::Directory,
+        File => sample::kind_file(),
+        Symlink => Kind::Symlink { target: b"../data".to_vec() },
+        HardLink => Kind::HardLink { to: b"data/a".to_vec() },
+    });
+    every_variant!(golden, Piece {
+        Whole => Piece::Whole { length: 65_536 },
+        Parts => Piece::Parts { length: 65_536, changed: 0b1001 },
+        Missing => Piece::Missing,
     });
 }
 

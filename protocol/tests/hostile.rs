@@ -7,6 +7,7 @@ use chandler_protocol::artifact::{BulkRequest, BulkResponse};
 use chandler_protocol::frame::{BULK_MAX, CONTROL_MAX, FrameDecoder, FrameError, JOIN_MAX, encode};
 use chandler_protocol::join::{JoinRequest, JoinResponse, JoinString};
 use chandler_protocol::message::{AgentMessage, ControllerMessage};
+use chandler_protocol::transfer::{self, Ask, Say};
 use chandler_protocol::tunnel::{self, TunnelAnswer, TunnelRequest};
 use proptest::prelude::*;
 use serde::Serialize;
@@ -59,6 +60,8 @@ fn read_all(bytes: &[u8], cuts: &[usize]) {
     both::<BulkResponse>(bytes, cuts, BULK_MAX);
     both::<JoinRequest>(bytes, cuts, JOIN_MAX);
     both::<JoinResponse>(bytes, cuts, JOIN_MAX);
+    both::<Ask>(bytes, cuts, transfer::FRAME_MAX);
+    both::<Say>(bytes, cuts, transfer::FRAME_MAX);
     both::<TunnelRequest>(bytes, cuts, tunnel::FRAME_MAX);
     both::<TunnelAnswer>(bytes, cuts, tunnel::FRAME_MAX);
 }
@@ -88,6 +91,9 @@ fn valid() -> Vec<Vec<u8>> {
         frame(&sample::join_request()),
         frame(&sample::admitted()),
         frame(&sample::tunnel_port()),
+        frame(&sample::ask_fetch()),
+        frame(&sample::say_entries()),
+        frame(&sample::say_batch()),
     ]
 }
 

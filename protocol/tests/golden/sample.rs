@@ -16,6 +16,9 @@ use chandler_protocol::state::{
     Progress, Receive, Received, Sealed, Target,
 };
 use chandler_protocol::telemetry::Sample;
+use chandler_protocol::transfer::{
+    Ask, Batch, Content, Cut, Entry, Kind, Known, Looked, Piece, Range, Run, Say, Xattr,
+};
 use chandler_protocol::tunnel::TunnelRequest;
 use chandler_protocol::usage::UsageRecord;
 use chandler_protocol::way::{
@@ -384,4 +387,61 @@ pub(crate) fn permit_port() -> Permit {
 
 pub(crate) fn permit_state() -> Permit {
     Permit::State { assignment: assignment(1), attempt: 3 }
+}
+
+pub(crate) fn ask_look() -> Ask {
+    Ask::Look { known: Some(Known { tree: 0x1234_5678, generation: 41 }) }
+}
+
+pub(crate) fn ask_fetch() -> Ask {
+    Ask::Fetch { ranges: vec![Range { file: 7, offset: 1 << 20, length: 65_536, parts: vec![u64::MAX, 1] }] }
+}
+
+fn content() -> Content {
+    Content { size: 200_000, runs: vec![Run { first: 0, count: 2 }, Run { first: 3, count: 1 }], digests: digests(3) }
+}
+
+fn digests(n: u8) -> Vec<Digest> {
+    (1..=n).map(digest).collect()
+}
+
+pub(crate) fn kind_file() -> Kind {
+    Kind::File(content())
+}
+
+pub(crate) fn say_entries() -> Say {
+    Say::Entries(vec![Entry {
+        id: 7,
+        path: b"data/a".to_vec(),
+        mode: 0o640,
+        owner: Some((1_000, 1_001)),
+        mtime: (-1, 999_999_999),
+        inode: 4_711,
+        xattrs: vec![Xattr { name: b"user.tag".to_vec(), value: b"x".to_vec() }],
+        kind: kind_file(),
+    }])
+}
+
+pub(crate) fn say_more() -> Say {
+    Say::More { runs: vec![Run { first: 9, count: 1 }], digests: digests(1) }
+}
+
+pub(crate) fn say_looked() -> Say {
+    Say::Looked(Looked {
+        generation: 42,
+        entries: 256,
+        size: Bytes(1 << 30),
+        took: Micros::from_millis(270),
+        skipped: 2,
+        sealed: Some(digest(0x71)),
+    })
+}
+
+pub(crate) fn say_batch() -> Say {
+    let pieces = vec![Piece::Whole { length: 65_536 }, Piece::Parts { length: 4_096, changed: 1 }, Piece::Missing];
+    Say::Batch(Batch { pieces, is_packed: true, length: 30_000 })
+}
+
+pub(crate) fn say_cuts() -> Say {
+    Say::Cuts { cuts: vec![Cut { length: 70_001, digest: digest(5) }], is_last: true }
 }
