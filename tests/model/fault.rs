@@ -55,4 +55,9 @@ impl Fault {
             _ => narrow,
         }
     }
+
+    /// Whether it consists in that something is listened to which can have no effect otherwise.
+    pub(crate) const fn hears_the_void(self) -> bool {
+        matches!(self, Self::CommitNotDurable | Self::StaleStart | Self::AnswerTakenLate)
+    }
 }

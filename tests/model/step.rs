@@ -78,7 +78,16 @@ impl Model for Protocol {
 
     fn next_state(&self, last: &World, step: Step) -> Option<World> {
         let mut world = last.clone();
-        (self.take(&mut world, step) && world != *last).then_some(world)
+        let done = self.take(&mut world, step);
+        if done && self.fault.is_none() {
+            only_grows(last, &world, step);
+        }
+        // Where something is wrong on purpose, what seems void need not be. To clear it all the same can only hide what
+        // is wrong, and that would be noticed.
+        if done && !self.fault.is_some_and(Fault::hears_the_void) {
+            world.clear_air();
+        }
+        (done && world != *last).then_some(world)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
@@ -124,6 +133,17 @@ impl Protocol {
             }
             Message::Grant { to, epoch, generation, start } => world.lease(to, (epoch, generation, start), *fault),
         }
+    }
+}
+
+/// What it relies on who tells what can have no effect any more.
+fn only_grows(last: &World, next: &World, step: Step) {
+    let (before, after) = (last.controller.tenure, next.controller.tenure);
+    assert!(before.epoch <= after.epoch && before.attempt <= after.attempt, "{step:?} sets the tenure back");
+    let is_excused = matches!(step, Step::Forget(_) | Step::Burn(_));
+    for who in Who::BOTH {
+        let (before, after) = (last.machine(who).custody.epoch, next.machine(who).custody.epoch);
+        assert!(before <= after || is_excused, "{step:?} sets the custody of {who:?} back");
     }
 }
 

@@ -157,6 +157,7 @@ async fn act(
     let mut response = Response::new(whole(state.name.clone()));
     match what {
         "echo" => *response.body_mut() = whole(request.collect().await.map_err(|_| Gone)?.to_bytes()),
+        "busy" => tokio::time::sleep(Duration::from_millis(5)).await,
         "slow" => tokio::time::sleep(Duration::from_millis(which.parse().unwrap())).await,
         "die" => {
             let _ = request.collect().await;

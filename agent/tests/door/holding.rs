@@ -31,7 +31,7 @@ async fn row_01_a_thousand_requests_in_a_hold_are_each_executed_once() {
     for n in 0..1_000 {
         let method = if n % 2 == 0 { Method::GET } else { Method::POST };
         let body = if n % 2 == 0 { "" } else { "body" };
-        clients.spawn(async move { send(at, method, &format!("/do/{n}"), body).await });
+        clients.spawn(async move { send(at, method, &format!("/busy/{n}"), body).await });
     }
     ground.waiting(1_000).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -181,6 +181,20 @@ async fn without_a_copy_requests_wait_and_then_fail() {
     ground.waiting(1).await;
     ground.serve(&[&app]);
     assert_eq!(client.await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_copy_waits_on_when_a_hold_begins() {
+    let (old, new) = (App::http(1, 1).await, App::http(2, 2).await);
+    let (mut ground, at) = Ground::http(&old).await;
+    ground.door.limits.wait = Micros::from_millis(150);
+    ground.route(None, &[]);
+    let client = tokio::spawn(async move { get(at, "/do/1").await });
+    ground.waiting(1).await;
+    ground.hold(5_000, &[&old]);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    ground.serve(&[&new]);
+    assert_eq!(client.await.unwrap().text(), "copy2");
 }
 
 #[tokio::test]

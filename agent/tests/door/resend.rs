@@ -16,8 +16,11 @@ async fn row_08_a_delivered_post_is_executed_once_and_the_client_is_told() {
     assert_eq!((said.status.as_u16(), said.reason()), (502, "maybeExecuted"));
     assert!(said.text().contains(r#""reason":"maybeExecuted""#));
     assert_eq!(app.executed()["/die/1"], 1);
+    // An empty body could be sent again, but not by this method.
+    assert_eq!(send(at, Method::POST, "/die/2", "").await.unwrap().reason(), "maybeExecuted");
+    assert_eq!(app.executed()["/die/2"], 1);
     let counters = ground.observed().counters;
-    assert_eq!((counters.failed, counters.retried), (1, 0));
+    assert_eq!((counters.failed, counters.retried), (2, 0));
 }
 
 #[tokio::test]

@@ -44,6 +44,7 @@ use chandler_protocol::{DecisionId, HostId, Micros};
 
 use self::tenure::Stage;
 use crate::assurance;
+use self::trigger::storm;
 use crate::draft::Draft;
 use crate::event::Noun;
 use crate::movement::MovePhase;
@@ -121,14 +122,18 @@ pub fn place_waiting(draft: &mut Draft<'_>) -> usize {
         .iter()
         .filter_map(|id| draft.model.services.get(id))
         .filter(|s| wants_place(draft, s))
-        .map(|s| (s.turn, s.id))
+        .map(|s| (storm::turn(draft, s), s.turn, s.id))
         .collect();
     waiting.sort_unstable();
     let mut left = 0;
     // Items of one order ask for the same: once one of them finds no room, the others need not ask again now.
     let mut full_orders = Vec::new();
-    for (_, id) in waiting {
+    for (_, _, id) in waiting {
         let Some(service) = draft.model.services.get(&id).cloned() else { continue };
+        if storm::holds_back(draft, &service) {
+            left += 1;
+            continue;
+        }
         if service.is_task() && full_orders.contains(&service.order) {
             left += 1;
             continue;

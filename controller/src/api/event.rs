@@ -77,6 +77,7 @@ impl Visible {
         if caller.role == Role::Customer {
             ids.extend(model.orders.values().filter(|o| o.customer == own).map(|o| o.id.to_string()));
             ids.extend(model.agreements.values().filter(|a| a.customer == own).map(|a| a.id.to_string()));
+            ids.extend(model.moves.values().filter(|m| m.customer == own).map(|m| m.id.to_string()));
             ids.extend(model.bills.values().filter(|b| b.customer == own).map(|b| b.id.to_string()));
             for service in model.services.values().filter(|s| s.customer == own) {
                 ids.insert(service.id.to_string());

@@ -4,6 +4,7 @@ mod access;
 mod flows;
 mod hostile;
 mod idempotency;
+mod moves;
 mod orders;
 mod scope;
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chandler_protocol::lease::{LeaseRequest, LeaseWanted};
-use chandler_protocol::state::{Exit, Failure, Health, ObservedAssignment, Phase, Progress, Received, Sealed, Target};
+use chandler_protocol::state::{
+    Exit, Failure, Health, ObservedAssignment, Own, Phase, Progress, Received, Sealed, Target,
+};
 use chandler_protocol::way::{DoorCounters, ObservedDoor};
 use chandler_protocol::workload::WorkloadKind;
 use chandler_protocol::{AssignmentId, Digest, HostId, MicroMoney, Micros, OrderId, SiteId, Timestamp};
@@ -36,6 +38,8 @@ pub(crate) struct World {
     pub boot_ahead: i64,
     /// Copies of which their agents say something else than that all is well.
     pub says: BTreeMap<AssignmentId, Phase>,
+    /// Leases as agents hold them: epoch, generation, and when the software is dead by then.
+    pub held: BTreeMap<AssignmentId, (u64, u64, Micros)>,
     drawn: u64,
 }
 
@@ -46,6 +50,7 @@ impl World {
             now: Timestamp(1_000_000_000),
             boot_ahead: 0,
             says: BTreeMap::new(),
+            held: BTreeMap::new(),
             drawn: 0,
         };
         world.model.currency = "EUR".to_owned();
@@ -165,6 +170,19 @@ impl World {
 
     /// One agent does what it was told and says so.
     pub(crate) fn report(&mut self, n: u8, failing: bool) {
+        let here: Vec<_> = self.model.assignments_of_host(host(n)).cloned().collect();
+        for a in &here {
+            match a.target {
+                Target::Own(Own { leased: true, .. }) => {
+                    self.lease(a.id);
+                }
+                Target::Running | Target::Own(_) => {}
+                // It ends before its agent says so.
+                _ => {
+                    self.held.remove(&a.id);
+                }
+            }
+        }
         let here = self.model.assignments_of_host(host(n));
         let observed: Vec<_> = here.map(|a| seen(a.id, a.epoch, self.phase_of(a, failing))).collect();
         self.step(|draft| {
@@ -194,6 +212,7 @@ impl World {
             Target::Stopped => Phase::Stopped,
             Target::Running | Target::Own(_) if failing => Phase::Failed(Failure::Crashing),
             Target::Running | Target::Own(_) if a.spec.kind == WorkloadKind::Task => Phase::Completed(Exit::Code(0)),
+            Target::Own(Own { leased: true, .. }) if !self.holds(a.id) => Phase::Pending,
             Target::Running | Target::Own(_) => Phase::Running,
             Target::Seal { attempt } => Phase::Sealed(Sealed { attempt, root: ROOT, lease: self.lease_of(a) }),
             Target::Receive(order) => {
@@ -217,12 +236,32 @@ impl World {
         self.model.services[&a.service].tenure.map_or(0, |t| t.lease)
     }
 
-    /// The agent of a copy asks for a lease. Gives whether it got one.
+    /// The clock that never jumps.
+    pub(crate) fn boot(&self) -> Micros {
+        Micros(self.now.0 + self.boot_ahead)
+    }
+
+    /// Whether the software of a copy may still run: its agent kills it when its lease ends.
+    fn holds(&self, id: AssignmentId) -> bool {
+        self.held.get(&id).is_some_and(|(.., until)| *until > self.boot())
+    }
+
+    /// The agent of a copy asks for a lease. Gives whether it got one. No other copy of its service may still run then,
+    /// where one alone may (P3).
     pub(crate) fn lease(&mut self, id: AssignmentId) -> bool {
         let a = self.model.assignments[&id].clone();
-        let wanted = vec![LeaseWanted { assignment: id, epoch: a.epoch, generation: 0 }];
+        let holds = self.holds(id);
+        let generation = self.held.get(&id).filter(|(epoch, ..)| *epoch == a.epoch && holds).map_or(0, |(_, g, _)| *g);
+        let wanted = vec![LeaseWanted { assignment: id, epoch: a.epoch, generation }];
         let request = LeaseRequest { nonce: 1, wanted };
-        self.step(|draft| !relocation::lease(draft, a.host, &request).given.is_empty())
+        let grant = self.step(|draft| relocation::lease(draft, a.host, &request));
+        let Some(given) = grant.given.first() else { return false };
+        self.held.insert(id, (given.epoch, given.generation, Micros(self.boot().0 + grant.lasts.0)));
+        if self.model.services[&a.service].is_exclusive() {
+            let others = self.model.assignments_of(a.service).filter(|b| b.id != id && self.holds(b.id));
+            assert_eq!(others.map(|b| b.id).collect::<Vec<_>>(), [], "they may still write while {id} begins to");
+        }
+        true
     }
 
     /// The door of a service on a host says that it acts on the route as it is, with this much under way.

@@ -27,10 +27,8 @@ pub(super) fn step(draft: &mut Draft<'_>, on: &Move, service: &Service) {
             roll_back(draft, on, "a copy was taken away")
         };
     };
-    if !committed {
-        if let Some(reason) = broken(draft, on, &old, &new) {
-            return roll_back(draft, on, &reason);
-        }
+    if !committed && let Some(reason) = broken(draft, on, &old, &new) {
+        return roll_back(draft, on, &reason);
     }
     match on.phase {
         MovePhase::Planned => {
@@ -124,7 +122,7 @@ fn standby(draft: &mut Draft<'_>, on: &Move, service: &Service, old: &Side, new:
     let keeps_up = progress(new).is_some_and(|p| p.in_step);
     // What does not run now has no requests to wait for, and will not say that it is at a good point.
     let serves = matches!(old.phase, Some(Phase::Running | Phase::Unhealthy));
-    if paused || !keeps_up || !serves {
+    if paused || !keeps_up || !serves || route::is_deaf(draft) {
         if is_late(draft, on) {
             roll_back(draft, on, "no good moment came");
         }
@@ -161,7 +159,7 @@ fn holding(draft: &mut Draft<'_>, on: &Move, service: &Service, old: &Side, new:
         let left = said.under_way.saturating_add(said.long_lived);
         let reason = match (restarted, left) {
             (true, _) => "the controller was away".to_owned(),
-            (_, 0) => "a front door did not say that it holds".to_owned(),
+            (_, 0) => "a front door did not say that it holds, or the copy fell behind".to_owned(),
             (_, n) => format!(
                 "{n} requests under way did not end within {}",
                 on.deadline.map_or_else(Default::default, |d| d.since(on.since))
@@ -169,7 +167,8 @@ fn holding(draft: &mut Draft<'_>, on: &Move, service: &Service, old: &Side, new:
         };
         return let_go(draft, on, &reason);
     }
-    if !said.acted || !said.holding || !is_quiet || progress(new).is_none() {
+    let keeps_up = progress(new).is_some_and(|p| p.in_step);
+    if !said.acted || !said.holding || !is_quiet || !keeps_up {
         return;
     }
     let Some(after) = service.tenure.and_then(|t| t.seal(new.copy.id).ok()) else {

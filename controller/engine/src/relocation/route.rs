@@ -129,7 +129,7 @@ pub(crate) fn is_quiet(draft: &Draft<'_>, id: ServiceId, copy: AssignmentId) -> 
 }
 
 /// Whether the controller has just begun to listen: doors that it does not know may be there.
-fn is_deaf(draft: &Draft<'_>) -> bool {
+pub(super) fn is_deaf(draft: &Draft<'_>) -> bool {
     let since = draft.model.observable_since;
     // A model that never restarted begins at zero.
     since.0 > 0 && draft.now.since(since) < DOORS_SPEAK

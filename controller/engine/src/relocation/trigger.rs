@@ -19,6 +19,7 @@ mod senses;
 #[cfg(test)]
 mod stories;
 pub mod storm;
+mod tariff;
 mod worth;
 
 use std::collections::BTreeSet;
@@ -77,7 +78,7 @@ pub fn consider(draft: &mut Draft<'_>, senses: &mut Senses, rules: &Rules, patie
         let Some(service) = draft.model.services.get(&id).filter(|_| may_move(&draft.model, id)).cloned() else {
             continue;
         };
-        if copies::keep_count(draft, &service) {
+        if tariff::follow(draft, &service, rules) || copies::keep_count(draft, &service) {
             continue;
         }
         let Some(look) = Look::at(&fleet, &service) else { continue };

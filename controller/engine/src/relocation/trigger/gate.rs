@@ -126,7 +126,8 @@ pub(super) fn is_crowded(
     let site = |host| model.hosts.get(&host).map(|h| h.site);
     let home = site(pair.0);
     let of_site = begun(rules.site_window).filter(|m| site(m.from_host) == home).count();
-    let copies = model.assignments.values().filter(|a| Some(a.site) == home).count();
+    let hosts = home.and_then(|home| model.by_site.get(&home)).into_iter().flatten();
+    let copies = hosts.map(|h| model.by_host.get(h).map_or(0, imbl::OrdSet::len)).sum();
     if of_site >= share(copies, rules.site_share.0) {
         return true;
     }

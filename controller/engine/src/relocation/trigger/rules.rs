@@ -58,6 +58,8 @@ pub struct Rules {
     pub memory: Micros,
     /// Over which time a gain counts: a day at most.
     pub horizon: Micros,
+    /// How long what runs at a site keeps the rates it was bought at when they change (our own: an hour).
+    pub notice: Micros,
     /// Smoothing of prices: 60 minutes. Of all measures this one avoids the most moves.
     pub tau_price: Micros,
     /// Smoothing of load: 5 minutes (our own; the classic middle load average).
@@ -150,6 +152,7 @@ impl Default for Rules {
             budget_window: Micros(20 * HOUR.0),
             memory: DAY,
             horizon: DAY,
+            notice: HOUR,
             tau_price: HOUR,
             tau_load: Micros(5 * MINUTE.0),
             tau_rtt: MINUTE,
@@ -185,7 +188,7 @@ impl Default for Rules {
             retell: MINUTE,
             nearly_empty: Ppm(300_000),
             well_filled: Ppm(850_000),
-            comparisons: 1_000_000,
+            comparisons: 250_000,
         }
     }
 }
@@ -203,6 +206,7 @@ impl Rules {
             economic: pace(base.economic),
             budget_window: short(base.budget_window),
             memory: short(base.memory),
+            notice: short(base.notice),
             tau_price: short(base.tau_price),
             tau_load: short(base.tau_load),
             tau_rtt: short(base.tau_rtt),

@@ -3,14 +3,17 @@
 //! While one lasts nothing is moved for money, and what has lost its machine is started elsewhere one after the other,
 //! the most important first. The numbers are those of Kubernetes' node controller: 0.1 and 0.01 a second, 0.55 of a zone.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use chandler_protocol::{Micros, Ppm, SiteId, Timestamp};
 
 use crate::assurance::Patience;
+use crate::draft::Draft;
 use crate::fleet::HostState;
 use crate::model::Model;
 use crate::movement::MoveKind;
+use crate::service::{Service, Trigger};
 use crate::sla::Terms;
 
 /// Fewer machines make no storm.
@@ -97,6 +100,22 @@ pub fn may_fail_over(model: &Model, now: Timestamp) -> bool {
 /// How much depends on an SLA, for the order in a storm: the more is agreed the more, availability first.
 pub fn weight(terms: &Terms) -> (Ppm, bool, bool) {
     (terms.availability_min.unwrap_or_default(), terms.p95_max.is_some(), terms.cost_max.is_some())
+}
+
+/// Whether a service has lost its machine, and has to wait in a storm until it may be started elsewhere.
+pub(crate) fn holds_back(draft: &Draft<'_>, service: &Service) -> bool {
+    is_failover(service) && !may_fail_over(&draft.model, draft.now)
+}
+
+/// The order in which services are placed, the first first: what has lost its machine by what depends on it, before what
+/// was ordered. Behind it comes the order of their turn.
+pub(crate) fn turn(draft: &Draft<'_>, service: &Service) -> Reverse<Option<(Ppm, bool, bool)>> {
+    let terms = || draft.model.agreements.get(&service.agreement).map(|a| a.terms()).unwrap_or_default();
+    Reverse(is_failover(service).then(|| weight(&terms())))
+}
+
+fn is_failover(service: &Service) -> bool {
+    service.displaced.as_ref().is_some_and(|d| matches!(d.trigger, Trigger::HostFailed))
 }
 
 /// Whether too many hosts are silent together for anything to be concluded (promise P2): then nothing is moved either.

@@ -84,6 +84,44 @@ fn row_33_in_a_storm_nothing_moves_for_money() {
 }
 
 #[test]
+fn row_33_in_a_storm_one_service_at_a_time_is_started_elsewhere_the_most_important_first() {
+    let mut world = World::of(&[1_000, 1_000, 1_000, 1_000, 9_000, 9_000, 9_000, 9_000, 9_000]);
+    for (name, least) in [("low", 900_000), ("none", 0), ("high", 940_000), ("middle", 920_000)] {
+        world.order(name, |spec| {
+            spec.workload.limits.cpu = Some(chandler_protocol::MilliCpu(4_000));
+            spec.terms.availability_min = Some(chandler_protocol::Ppm(least)).filter(|p| p.0 > 0);
+        });
+    }
+    assert_eq!(world.places(), [1, 2, 3, 4]);
+    for n in 1..=4 {
+        world.pulse(n, |p| p.connected = false);
+    }
+    let mut begun: Vec<(i64, String)> = Vec::new();
+    let start = world.now;
+    for _ in 0..120 {
+        world.now = world.now.after(SECOND);
+        for n in 5..=9 {
+            world.pulse(n, |_| {});
+        }
+        world.step(|draft| {
+            assurance::watch(draft, Patience::default());
+            let live: Vec<_> = draft.model.live.iter().copied().collect();
+            for service in live {
+                advance(draft, service);
+            }
+            relocation::place_waiting(draft);
+        });
+        world.agents();
+        for m in world.model.moves_since(world.now) {
+            begun.push((world.now.since(start).0 / SECOND.0, m.name.clone()));
+        }
+    }
+    let names: Vec<_> = begun.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(names, ["high", "middle", "low", "none"], "{begun:?}");
+    assert!(begun.windows(2).all(|two| two[1].0 - two[0].0 >= 10), "{begun:?}");
+}
+
+#[test]
 fn when_most_hosts_are_silent_nothing_moves() {
     let mut world = World::of(&[1_000, 1_500, 1_500, 1_500, 1_500]);
     world.order("notes", |_| {});

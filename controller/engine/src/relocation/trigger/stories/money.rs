@@ -24,7 +24,7 @@ fn row_31_price_noise_for_thirty_days_moves_it_at_most_twice_a_day() {
     world.order("notes", |_| {});
     let start = world.now;
     let (mut paid, mut stayed) = (0_i64, 0_i64);
-    let moves = world.run(Micros(30 * 24 * HOUR.0), Micros(5 * MINUTE.0), |world| {
+    let moves = world.run(Micros(30 * 24 * HOUR.0), Micros(10 * MINUTE.0), |world| {
         let minutes = world.now.since(start).0 / MINUTE.0;
         let prices = [1, 2].map(|n| course(n, minutes));
         world.price(1, prices[0]);
@@ -126,6 +126,32 @@ fn what_came_of_a_move_is_written_beside_what_was_expected() {
     // 0.50 an hour for a day; the prediction was made with a smoothed price.
     assert!((11_900_000..12_100_000).contains(&realised.gain.0), "{realised:?}");
     assert!(realised.cost < predicted.cost, "nothing was measured when it was predicted, so that was taken high");
+}
+
+#[test]
+fn new_rates_hold_for_what_runs_there_after_a_notice_and_not_above_the_sla() {
+    let check = |cap: Option<i64>, price: i64, metered: Micros, wait: Micros, expect: i64| {
+        let mut world = World::of(&[1_000]);
+        world.order("notes", |spec| spec.terms.cost_max = cap.map(|c| MicroMoney(c * 1_000_000)));
+        world.price(1, price);
+        world.run(MINUTE, SECOND, |_| {});
+        world.step(|draft| {
+            let known = draft.model.assignments.values().next().unwrap().as_ref().clone();
+            draft.put(crate::service::Assignment { metered, ..known });
+        });
+        world.run(wait, MINUTE, World::agents);
+        let copy = world.model.assignments.values().next().unwrap();
+        assert_eq!(copy.rates, rates(expect), "{cap:?} {price} {metered} {wait}");
+        assert_eq!(copy.previous.is_some(), expect != 1_000, "what was used before is paid by the rates of then");
+        assert_eq!(copy.epoch, if expect == 1_000 { 1 } else { 2 });
+    };
+    let long = Micros(2 * HOUR.0);
+    check(None, 1_500, long, MINUTE, 1_000);
+    check(None, 1_500, long, HOUR, 1_500);
+    check(None, 500, long, MINUTE, 500);
+    check(None, 500, MINUTE, HOUR, 1_000);
+    check(Some(800), 1_500, long, long, 1_000);
+    check(Some(1_200), 1_500, long, long, 1_500);
 }
 
 #[test]
