@@ -87,6 +87,7 @@ impl Tree {
         let generation = self.generation + 1;
         let mut has_changed = false;
         let mut unstable = None;
+        let mut fresh = Vec::new();
         for (path, stamp) in wanted {
             let file = match measured.remove(&path) {
                 Some(None) => {
@@ -104,10 +105,15 @@ impl Tree {
                 unstable = Some(Arc::clone(&path));
             }
             has_changed |= self.put(&path, node.into_node(look), generation);
+            fresh.push(path);
         }
         has_changed |= !gone.is_empty();
         for path in gone {
             self.remove(&path, generation);
+        }
+        if let Some(path) = self.mend(&fresh, generation) {
+            has_changed = true;
+            unstable = Some(path);
         }
         if has_changed {
             self.generation = generation;
@@ -134,6 +140,9 @@ impl Tree {
         let paths: BTreeSet<Vec<u8>> = hints.iter().cloned().chain(parents).collect();
         for path in &paths {
             let Ok(stat) = look.inside.stat(path) else {
+                if self.has_links(path) || self.beneath(path).iter().any(|p| self.has_links(p)) {
+                    return Ok(None);
+                }
                 gone.extend(self.nodes.get_key_value(path.as_slice()).map(|(p, _)| Arc::clone(p)));
                 gone.extend(self.beneath(path));
                 continue;

@@ -44,8 +44,11 @@ pub(super) struct Plan {
 impl Ground {
     /// Makes, moves and removes names, and lists the bytes that are missing. `whole`: no block is patched.
     pub(super) fn plan(&self, whole: bool) -> Result<Plan, ReceiveError> {
+        self.measure_rebuilt()?;
         let mut guard = lock(&self.state);
         let State { want, local } = &mut *guard;
+        // What an earlier run wrote that did not come to its end.
+        local.settle(want);
         let mut plan = Plan::default();
         let dirty: Vec<Path> = want.dirty.iter().cloned().collect();
         self.make_directories(want, local, &dirty)?;
@@ -193,7 +196,8 @@ impl Ground {
             moves.iter().find(|(_, to)| !moves.contains_key(*to)).map(|(f, t)| (f.clone(), t.clone()))
         {
             moves.remove(&from);
-            if parent_exists(local, &to) {
+            // Making room for another may have removed it, with the directory it was in.
+            if parent_exists(local, &to) && local.content(&from).is_some() {
                 self.move_file(local, &from, &to)?;
             }
         }

@@ -61,7 +61,7 @@ impl Ground {
     }
 
     /// Finds out what files hold that were put together anew.
-    fn measure_rebuilt(&self) -> Result<(), ReceiveError> {
+    pub(super) fn measure_rebuilt(&self) -> Result<(), ReceiveError> {
         let rebuilt = std::mem::take(&mut lock(&self.state).local.rebuilt);
         let size = |p: &Path| lock(&self.state).local.content(p).map_or(0, |c| c.size);
         let jobs: Vec<Job> = rebuilt.into_iter().map(|path| Job { size: size(&path), path, before: None }).collect();
@@ -203,16 +203,7 @@ impl Ground {
         match unsynced {
             Some(paths) => {
                 for (path, what) in paths {
-                    let synced = match what {
-                        _ if path.is_empty() => rustix::fs::fsync(self.inside.root()).map_err(Into::into),
-                        // Its directory carries it.
-                        None | Some(What::Symlink(_) | What::HardLink(_)) => Ok(()),
-                        Some(what) => open_any(&self.inside, &path, &what).and_then(|fd| Ok(rustix::fs::fsync(&fd)?)),
-                    };
-                    match synced {
-                        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(self.failed(&path, &e)),
-                        _ => {}
-                    }
+                    self.sync_one(&path, what, upto)?;
                 }
             }
             None => rustix::fs::syncfs(self.inside.root()).map_err(|e| self.failed(b"", &e.into()))?,
@@ -221,6 +212,23 @@ impl Ground {
         state.local.unsynced.retain(|_, changed| *changed > upto);
         state.local.unsynced_bytes = state.local.unsynced_bytes.saturating_sub(bytes);
         Ok((bytes, began.elapsed()))
+    }
+}
+
+impl Ground {
+    fn sync_one(&self, path: &Path, what: Option<What>, upto: u64) -> Result<(), ReceiveError> {
+        let opened = match what {
+            _ if path.is_empty() => self.inside.directory(b""),
+            // Its directory carries it.
+            None | Some(What::Symlink(_) | What::HardLink(_)) => return Ok(()),
+            Some(what) => open_any(&self.inside, path, &what),
+        };
+        match opened {
+            Ok(fd) => rustix::fs::fsync(&fd).map_err(|e| self.failed(path, &e.into())),
+            // Another round has put something else there: that is written out in its turn.
+            Err(_) if lock(&self.state).local.unsynced.get(path).is_none_or(|changed| *changed > upto) => Ok(()),
+            Err(e) => Err(self.failed(path, &e)),
+        }
     }
 }
 

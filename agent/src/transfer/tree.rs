@@ -1,12 +1,13 @@
 //! What a source knows of its tree: every entry, when it last changed, and what proves that it has not since.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 
 use chandler_protocol::Digest;
 
 use super::hash::Measured;
+use super::inside::split;
 use super::item::{Item, Path, What};
 use super::root;
 use super::walk::Stamp;
@@ -46,6 +47,8 @@ pub(super) struct Tree {
     /// Bytes of all files, without holes.
     pub(super) data: u64,
     pub(super) skipped: u32,
+    /// Entries that are other names of files.
+    links: BTreeSet<Path>,
     numbers: Numbers,
     next: u64,
 }
@@ -53,8 +56,8 @@ pub(super) struct Tree {
 impl Tree {
     /// Nothing is known yet.
     pub(super) fn new(numbers: Numbers) -> Self {
-        let nodes = BTreeMap::new();
-        Self { nodes, generation: 0, gone: Vec::new(), remembers: 0, data: 0, skipped: 0, numbers, next: 1 }
+        let (nodes, gone, links) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
+        Self { nodes, generation: 0, gone, remembers: 0, data: 0, skipped: 0, links, numbers, next: 1 }
     }
 
     /// How a file was when it was last measured.
@@ -78,6 +81,11 @@ impl Tree {
             lock(&self.numbers).insert(self.next, Arc::clone(path));
             self.next += 1;
         }
+        if matches!(node.item.what, What::HardLink(_)) {
+            self.links.insert(Arc::clone(path));
+        } else {
+            self.links.remove(path);
+        }
         self.nodes.insert(Arc::clone(path), node);
         !is_same
     }
@@ -87,6 +95,7 @@ impl Tree {
         let Some(node) = self.nodes.remove(path) else { return };
         self.data = self.data.saturating_sub(node.item.content().map_or(0, |c| c.data()));
         lock(&self.numbers).remove(&node.item.id);
+        self.links.remove(path);
         self.gone.push((generation, Arc::clone(path)));
         if self.gone.len() > GONE_MAX {
             let half = self.gone.drain(..GONE_MAX / 2).map(|(g, _)| g).max();
@@ -109,7 +118,30 @@ impl Tree {
         root::of_tree(self.nodes.values().map(|n| &n.digest))
     }
 
-    /// The first names of files that have several.
+    /// Takes out what does not hang together, because it changed between two glances of one look: the next one finds it
+    /// again. `fresh` are the paths that were put, in order. Gives one of those taken out.
+    pub(super) fn mend(&mut self, fresh: &[Path], generation: u64) -> Option<Path> {
+        let mut taken = None;
+        for path in fresh {
+            let dir = split(path).0;
+            if !dir.is_empty() && self.nodes.get(dir).is_none_or(|n| n.item.what != What::Directory) {
+                self.remove(path, generation);
+                taken = Some(Arc::clone(path));
+            }
+        }
+        let is_lost = |path: &Path| match self.nodes.get(path).map(|n| &n.item.what) {
+            Some(What::HardLink(to)) => self.nodes.get(to).is_none_or(|n| n.item.content().is_none()),
+            _ => true,
+        };
+        let lost: Vec<Path> = self.links.iter().filter(|p| is_lost(p)).cloned().collect();
+        for path in lost {
+            self.remove(&path, generation);
+            taken = Some(path);
+        }
+        taken
+    }
+
+    /// Whether it is a file that had several names.
     pub(super) fn has_links(&self, path: &[u8]) -> bool {
         let node = self.nodes.get(path);
         node.is_some_and(|n| n.stamp.links > 1 && matches!(n.item.what, What::File(_) | What::HardLink(_)))

@@ -12,7 +12,7 @@ use std::time::Duration;
 use chandler_protocol::state::{Progress, Receive, Received};
 use chandler_protocol::{AssignmentId, Bytes, HostId};
 use tempfile::TempDir;
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::watch;
 
 use crate::transfer::{Limits, ReceiveError, Receiver, Source};
@@ -133,6 +133,28 @@ pub(super) fn connect(source: &Arc<Source>, attempt: u64) -> DuplexStream {
     let source = Arc::clone(source);
     tokio::spawn(async move { source.serve(far, attempt).await });
     near
+}
+
+/// A link that carries so many bytes a second to the receiver, all streams together.
+pub(super) fn narrow(rate: u64) -> impl Fn(DuplexStream) -> DuplexStream + Send + Sync + 'static {
+    let turn = Arc::new(tokio::sync::Mutex::new(()));
+    move |far| {
+        let (near, ours) = tokio::io::duplex(16 << 10);
+        let turn = Arc::clone(&turn);
+        let ((mut from, mut up), (mut down, mut into)) = (tokio::io::split(far), tokio::io::split(ours));
+        tokio::spawn(async move { tokio::io::copy(&mut down, &mut up).await });
+        tokio::spawn(async move {
+            let mut buffer = vec![0; 16 << 10];
+            while let Ok(got @ 1..) = from.read(&mut buffer).await {
+                let _mine = turn.lock().await;
+                tokio::time::sleep(Duration::from_secs_f64(got as f64 / rate as f64)).await;
+                if into.write_all(&buffer[..got]).await.is_err() {
+                    return;
+                }
+            }
+        });
+        near
+    }
 }
 
 pub(super) fn order(attempt: u64) -> Receive {

@@ -134,7 +134,7 @@ async fn moved(rounds: &[Vec<Deed>], watch_from: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: std::env::var("CASES").map_or(60, |c| c.parse().unwrap()), failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn any_tree_changed_in_any_way_arrives_equal(
