@@ -18,7 +18,8 @@ impl World {
         let awaited = |to: Who, attempt: u8| {
             let order = Order::Receive(attempt);
             let machine = self.machine(to);
-            let is_ordered = |m: &Message| matches!(m, Message::Order { to: t, order: o, .. } if (*t, *o) == (to, order));
+            let is_ordered =
+                |m: &Message| matches!(m, Message::Order { to: t, order: o, .. } if (*t, *o) == (to, order));
             machine.order == order
                 || machine.earlier.is_some()
                 || self.controller.orders[to as usize].1 == order

@@ -26,15 +26,8 @@ pub(crate) enum Decision {
 }
 
 impl Decision {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::HandOver,
-        Self::Cancel,
-        Self::GiveBack,
-        Self::LeaseOver,
-        Self::FailOver,
-        Self::Switch,
-        Self::Delete,
-    ];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::HandOver, Self::Cancel, Self::GiveBack, Self::LeaseOver, Self::FailOver, Self::Switch, Self::Delete];
 }
 
 impl World {

@@ -51,9 +51,7 @@ impl Fault {
             | Self::RootUnchecked
             | Self::LeasedAfterSeal
             | Self::AnswerTakenLate
-            | Self::ReceiveResumed => {
-                Bounds { generations: 2, forgotten: 1, ..narrow }
-            }
+            | Self::ReceiveResumed => Bounds { generations: 2, forgotten: 1, ..narrow },
             _ => narrow,
         }
     }

@@ -18,6 +18,7 @@
 //! do what they say. What the software does to the world outside its state is not undone. Front doors appear as the set of
 //! epochs that customers may reach. A partition is that messages do not arrive.
 #![expect(clippy::unwrap_used, reason = "this is a test: what must not fail ends it")]
+#![expect(clippy::print_stdout, reason = "the number of states is what somebody wants to see")]
 
 mod agent;
 mod air;

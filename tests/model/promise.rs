@@ -5,6 +5,8 @@ use crate::step::Protocol;
 use crate::world::{Bounds, World};
 
 type Is = fn(&Protocol, &World) -> bool;
+/// Whether the bounds allow for it.
+type If = fn(&Bounds) -> bool;
 
 /// Must be so at every moment.
 pub(crate) const ALWAYS: [(&str, Is); 4] = [
@@ -15,7 +17,7 @@ pub(crate) const ALWAYS: [(&str, Is); 4] = [
 ];
 
 /// Must be so at some moment, if the bounds allow it.
-pub(crate) const SOMETIMES: [(&str, Is, fn(&Bounds) -> bool); 6] = [
+pub(crate) const SOMETIMES: [(&str, Is, If); 6] = [
     ("customers write at the new owner", writes_at_the_new, |b| b.writes > 1),
     ("the old copy is deleted and the new one serves", is_deleted, |_| true),
     ("a second attempt is switched", is_switched_later, |b| b.attempts > 1),

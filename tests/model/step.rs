@@ -131,9 +131,7 @@ impl Protocol {
             Message::Ask { by, epoch, generation, start } => {
                 world.heard_ask((by, epoch, generation, start), bounds, *fault)
             }
-            Message::Grant { to, epoch, generation, start } => {
-                world.lease(to, (epoch, generation, start), *fault)
-            }
+            Message::Grant { to, epoch, generation, start } => world.lease(to, (epoch, generation, start), *fault),
         }
     }
 }
