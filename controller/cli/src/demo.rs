@@ -1,7 +1,9 @@
 //! `chandler demo`: the main job on this machine, with nothing faked. A controller and four agents as processes of
-//! their own, an order with an SLA, an amendment, a machine that dies, the bill; and what came of it.
+//! their own, orders with SLAs, an amendment, a machine that dies, one that is drained, the bill; and what came of it.
 
 mod fleet;
+mod journey;
+mod people;
 mod report;
 mod story;
 mod traffic;

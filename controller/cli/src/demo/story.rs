@@ -1,4 +1,4 @@
-//! The story: who there is, what is ordered, what changes, what dies, and what it costs.
+//! The story: what is ordered, what changes, what dies, what is drained, and what it costs.
 
 use std::time::Duration;
 
@@ -6,86 +6,25 @@ use anyhow::{Context as _, bail};
 use chandler_api::artifact::ArtifactPublish;
 use chandler_api::bill::BillRun;
 use chandler_api::client::{Client, Content};
-use chandler_api::host::{HistoryImport, HostState};
+use chandler_api::drain::DrainRequest;
 use chandler_api::order::{Order, OrderRequest, OrderState};
-use chandler_api::party::{PartyCreate, PartyRole};
 use chandler_api::service::{Explanation, OperatingStatus, Service};
-use chandler_api::site::{Rates, SiteCreate, SiteRole};
 use chandler_api::sla::{SlaAmend, SlaTerms};
-use chandler_api::value::Money;
 use chandler_harness::wait::eventually;
 
 use super::fleet::Fleet;
+use super::journey::Journeys;
+use super::people::{self, LAPTOP};
 use super::report::{Narrator, Report};
-use super::traffic::Traffic;
+use super::traffic::User;
 
 /// How long any one step may take.
-const STEP: Duration = Duration::from_secs(60);
-/// How long the service runs at each place before the next thing happens, so that there is something to bill.
-const STAY: Duration = Duration::from_millis(1_500);
-const HOUR: i64 = 3_600_000_000;
+pub(super) const STEP: Duration = Duration::from_secs(60);
+/// How long the services run at each place before the next thing happens, so that there is something to bill.
+const STAY: Duration = Duration::from_millis(1_000);
 
-/// A machine of the demo: where it is, whose, at which rates (millionths an hour), how far, how often up.
-struct Place {
-    site: &'static str,
-    owner: &'static str,
-    role: SiteRole,
-    country: &'static str,
-    rates: (i64, i64),
-    host: &'static str,
-    delay: Duration,
-    hours_up: i64,
-    hours_down: i64,
-}
-
-const PLACES: [Place; 4] = [
-    Place {
-        site: "acme-office",
-        owner: "acme",
-        role: SiteRole::Customer,
-        country: "DE",
-        rates: (0, 0),
-        host: "acme-laptop",
-        delay: Duration::from_millis(3),
-        hours_up: 400,
-        hours_down: 320,
-    },
-    Place {
-        site: "near-dc",
-        owner: "provider",
-        role: SiteRole::Provider,
-        country: "DE",
-        rates: (36_000, 5_000),
-        host: "near-1",
-        delay: Duration::from_millis(4),
-        hours_up: 4_000,
-        hours_down: 1,
-    },
-    Place {
-        site: "far-dc",
-        owner: "provider",
-        role: SiteRole::Provider,
-        country: "FI",
-        rates: (18_000, 2_500),
-        host: "far-1",
-        delay: Duration::from_millis(14),
-        hours_up: 4_000,
-        hours_down: 3,
-    },
-    Place {
-        site: "home-7",
-        owner: "mara",
-        role: SiteRole::Remote,
-        country: "DE",
-        rates: (6_000, 900),
-        host: "mara-pc",
-        delay: Duration::from_millis(8),
-        hours_up: 970,
-        hours_down: 30,
-    },
-];
-
-const ORDER: &str = r#"
+/// A service with state that one copy at a time may write.
+const NOTES: &str = r#"
 customer = "acme"
 name     = "notes"
 
@@ -94,9 +33,12 @@ artifact = "notes@1.0.0"
 command  = ["./notes", "--listen", "127.0.0.1:{port.http}", "--data", "{state}"]
 limits   = { cpu = 0.5, memory = "128 MiB" }
 port     = [{ name = "http", mode = "http" }]
-state    = { path = "data", exclusive = false }
-health   = { http = "/healthz", port = "http", interval = "500 ms" }
+state    = { path = "data", exclusive = true }
+health   = { http = "/healthz", port = "http", interval = "200 ms" }
 stop     = { grace = "2 s" }
+
+[policy.move]
+hold = "10 s"
 
 [sla]
 cost          = { max = "30 EUR/month" }
@@ -105,74 +47,63 @@ availability  = { min = "95 %" }
 residency     = ["DE", "FI"]
 "#;
 
+/// A service that keeps nothing, and may begin anew anywhere.
+const PAGE: &str = r#"
+customer = "acme"
+name     = "page"
+
+[software]
+artifact = "notes@1.0.0"
+command  = ["./notes", "--listen", "127.0.0.1:{port.http}", "--data", "{work}"]
+limits   = { cpu = 0.5, memory = "128 MiB" }
+port     = [{ name = "http", mode = "http" }]
+health   = { http = "/healthz", port = "http", interval = "200 ms" }
+stop     = { grace = "2 s" }
+
+[policy.move]
+hold = "10 s"
+
+[sla]
+availability  = { min = "95 %" }
+"#;
+
 /// Tells the whole story.
 pub(super) async fn tell(fleet: &mut Fleet, narrator: &Narrator) -> anyhow::Result<Report> {
     let client = fleet.start_controller().await.context("starting the controller")?;
     narrator.say(&format!("controller listens on {}", fleet.url));
-    people(fleet, &client, narrator).await?;
+    people::gather(fleet, &client, narrator).await?;
     publish(&client, narrator).await?;
-    let traffic = Traffic::start();
+    let mut journeys = Journeys::default();
 
-    let order = buy(&client, narrator).await?;
-    let first = settle(&client, &traffic, narrator, |_| true).await?;
+    narrator.say("acme orders notes: at most 30 EUR/month, 95 % of answers within 80 ms, up 95 %, in DE or FI");
+    let order = buy(&client, narrator, NOTES).await?;
+    narrator.say("acme orders page, which keeps no state: up 95 %");
+    buy(&client, narrator, PAGE).await?;
+    let users = [use_it(&client, narrator, "notes").await?, use_it(&client, narrator, "page").await?];
     explain(&client, narrator).await?;
-    stay(&client, &traffic).await;
+    tokio::time::sleep(STAY).await;
 
+    let left = place_of(&client, "notes").await?;
     amend(&client, narrator).await?;
-    let left = place_of(&first).context("the service is nowhere")?;
-    let second = settle(&client, &traffic, narrator, |s| on_another(s, &left)).await?;
-    stay(&client, &traffic).await;
+    journeys.follow(&client, narrator, 1).await?;
+    moved(&client, "notes", &left).await?;
+    tokio::time::sleep(STAY).await;
 
-    let victim = place_of(&second).context("the service is nowhere")?;
+    let victim = place_of(&client, "page").await?;
     narrator.say(&format!("{victim} dies: its agent and everything on it are killed (SIGKILL)"));
     fleet.kill_machine(&victim)?;
-    settle(&client, &traffic, narrator, |s| on_another(s, &victim)).await?;
-    let why = explain(&client, narrator).await?;
-    stay(&client, &traffic).await;
-    finish(&client, &traffic, narrator, order, &why).await
-}
+    journeys.follow(&client, narrator, 2).await?;
+    moved(&client, "page", &victim).await?;
+    tokio::time::sleep(STAY).await;
 
-/// Who there is: parties, sites, and their machines.
-async fn people(fleet: &mut Fleet, client: &Client, narrator: &Narrator) -> anyhow::Result<()> {
-    for (name, role) in [("acme", PartyRole::Customer), ("mara", PartyRole::SiteOwner)] {
-        client.party_create(&PartyCreate { name: name.to_owned(), roles: vec![role] }).await?;
-    }
-    for place in &PLACES {
-        let money = |micros| Money { micros, currency: "EUR".to_owned() };
-        let rates = Rates { core_hour: money(place.rates.0), gib_hour: money(place.rates.1) };
-        client
-            .site_create(&SiteCreate {
-                name: place.site.to_owned(),
-                owner: place.owner.to_owned(),
-                role: place.role,
-                country: place.country.to_owned(),
-                rates,
-            })
-            .await?;
-        fleet.start_agent(client, place.site, place.host, place.delay).await.context("starting an agent")?;
-        let history = HistoryImport {
-            up_micros: place.hours_up * HOUR,
-            down_micros: place.hours_down * HOUR,
-            outages: 1,
-            source: "the demo's own monitoring".to_owned(),
-        };
-        client.host_history_import(place.host, &history).await?;
-    }
-    for place in &PLACES {
-        let host = eventually("a host to be active", STEP, || async {
-            client.host(place.host).await.ok().filter(|h| h.state == HostState::Active && h.rtt_micros.is_some())
-        })
-        .await?;
-        narrator.say(&format!(
-            "{:<11} joined {:<11} {:>4} ms away, up {:>8}, {} EUR a core-hour",
-            place.host,
-            place.site,
-            host.rtt_micros.map_or(0, |r| r.0 / 1_000),
-            host.availability_ppm.to_string(),
-            Money { micros: place.rates.0, currency: String::new() }.amount(),
-        ));
-    }
-    Ok(())
+    let drained = place_of(&client, "notes").await?;
+    narrator.say(&format!("the provider drains {drained} for a repair"));
+    client.host_drain(&drained, &DrainRequest { reason: "repair".to_owned() }).await?;
+    journeys.follow(&client, narrator, 4).await?;
+    moved(&client, "notes", &drained).await?;
+    let why = explain(&client, narrator).await?;
+    tokio::time::sleep(STAY).await;
+    finish(&client, &users, narrator, order, &why).await
 }
 
 /// Packs and publishes the application.
@@ -190,10 +121,9 @@ async fn publish(client: &Client, narrator: &Narrator) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Orders the service and waits until it runs.
-async fn buy(client: &Client, narrator: &Narrator) -> anyhow::Result<Order> {
-    let request: OrderRequest = toml::from_str(ORDER)?;
-    narrator.say("acme orders notes: at most 30 EUR/month, 95 % of answers within 80 ms, up 95 %, in DE or FI");
+/// Orders a service and waits until it runs.
+async fn buy(client: &Client, narrator: &Narrator, order: &str) -> anyhow::Result<Order> {
+    let request: OrderRequest = toml::from_str(order)?;
     let order = client.order_submit(&request).await?;
     let order = settled(client, &order).await?;
     narrator.say(&format!("order {} is completed: {}", order.id, order.reason));
@@ -213,56 +143,46 @@ async fn settled(client: &Client, order: &Order) -> anyhow::Result<Order> {
     Ok(order)
 }
 
+/// Somebody begins to use a service at its front door on acme's computer.
+async fn use_it(client: &Client, narrator: &Narrator, name: &str) -> anyhow::Result<User> {
+    let address = eventually("the front door to listen", STEP, || async {
+        let service = client.service(name).await.ok()?;
+        let door = service.front.iter().find(|d| d.host == LAPTOP && d.connected)?;
+        door.addresses.first().map(|a| format!("http://{}", a.address))
+    })
+    .await?;
+    narrator.say(&format!("{name} is used at {address} on {LAPTOP}, from now on and wherever it runs"));
+    Ok(User::start(address, name == "notes"))
+}
+
 /// The customer wants more: the agreement is amended.
 async fn amend(client: &Client, narrator: &Narrator) -> anyhow::Result<()> {
     let sla = client.sla("notes").await?;
-    narrator.say("acme amends the SLA: up 99.5 % instead of 95 %");
-    let text = ORDER.split_once("[sla]").map(|(_, sla)| sla.replace("95 %", "99.5 %")).unwrap_or_default();
+    narrator.say("acme amends the SLA of notes: up 99.5 % instead of 95 %");
+    let text = NOTES.split_once("[sla]").map(|(_, sla)| sla.replace("95 %", "99.5 %")).unwrap_or_default();
     let terms: SlaTerms = toml::from_str(&text)?;
-    let order = client.sla_amend("notes", &SlaAmend { sla: terms }, &sla.etag).await?;
-    settled(client, &order).await?;
+    client.sla_amend("notes", &SlaAmend { sla: terms }, &sla.etag).await?;
     Ok(())
 }
 
-/// The host it is on, now that no other copy is on its way out.
-fn place_of(service: &Service) -> Option<String> {
-    service.placements.iter().find(|p| p.state == "allocated").map(|p| p.host.clone())
+/// The host that a service is on.
+async fn place_of(client: &Client, service: &str) -> anyhow::Result<String> {
+    let service = client.service(service).await?;
+    let staying = service.placements.iter().find(|p| p.state == "allocated");
+    staying.map(|p| p.host.clone()).with_context(|| format!("{} is nowhere", service.name))
 }
 
-fn on_another(service: &Service, host: &str) -> bool {
-    let mut staying = service.placements.iter().filter(|p| p.state != "releasing").peekable();
-    staying.peek().is_some() && staying.all(|p| p.host != host && p.phase == "running")
-}
-
-/// Waits until the service runs where it is wanted, with its user on its heels.
-async fn settle(
-    client: &Client,
-    traffic: &Traffic,
-    narrator: &Narrator,
-    wanted: impl Fn(&Service) -> bool,
-) -> anyhow::Result<Service> {
-    let service = eventually("the service to run", STEP, || async {
-        let service = client.service("notes").await.ok()?;
-        traffic.follow(&service);
-        (service.operating_status == OperatingStatus::Running && wanted(&service)).then_some(service)
+/// Waits until a service runs elsewhere, and nowhere else.
+async fn moved(client: &Client, service: &str, from: &str) -> anyhow::Result<Service> {
+    let elsewhere = |s: &Service| {
+        let mut staying = s.placements.iter().filter(|p| p.state != "releasing").peekable();
+        staying.peek().is_some() && staying.all(|p| p.host != from && p.phase == "running")
+    };
+    Ok(eventually("the service to run elsewhere", STEP, || async {
+        let service = client.service(service).await.ok()?;
+        (service.operating_status == OperatingStatus::Running && elsewhere(&service)).then_some(service)
     })
-    .await?;
-    if let Some(place) = service.placements.iter().find(|p| p.state != "releasing") {
-        let port = place.ports.first().map_or(0, |p| p.port);
-        narrator.say(&format!("notes answers on {} ({}), 127.0.0.1:{port}", place.host, place.site));
-    }
-    Ok(service)
-}
-
-/// Lets time pass, with the user following the service.
-async fn stay(client: &Client, traffic: &Traffic) {
-    let end = tokio::time::Instant::now() + STAY;
-    while tokio::time::Instant::now() < end {
-        if let Ok(service) = client.service("notes").await {
-            traffic.follow(&service);
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    .await?)
 }
 
 /// Why here and why not there.
@@ -281,26 +201,31 @@ async fn explain(client: &Client, narrator: &Narrator) -> anyhow::Result<Explana
 /// The bill, the books, and everything else that is shown in the end.
 async fn finish(
     client: &Client,
-    traffic: &Traffic,
+    users: &[User; 2],
     narrator: &Narrator,
     order: Order,
     why: &Explanation,
 ) -> anyhow::Result<Report> {
+    let [writer, _] = users;
+    let lost_notes = writer.lost().await?;
     let run = BillRun { customer: Some("acme".to_owned()), month: None };
     let bill = eventually("usage of all three places to be billed", STEP, || async {
         let bills = client.bill_run(&run).await.ok()?;
-        bills.items.into_iter().find(|b| b.lines.len() >= 3)
+        bills.items.into_iter().find(|b| b.lines.iter().filter(|l| l.service == "notes").count() >= 3)
     })
     .await?;
     narrator.say(&format!("bill for {}: {} in {} lines", bill.month, bill.total, bill.lines.len()));
     let ledger = client.ledger_check().await?;
+    let mut moves = client.moves(&Default::default()).await?.items;
+    moves.sort_by_key(|m| m.started_at);
     Ok(Report {
         order: client.order(&order.id.to_string()).await?,
-        service: client.service("notes").await?,
+        services: vec![client.service("notes").await?, client.service("page").await?],
+        moves,
         explained: why.refused.iter().map(|r| format!("{}: {}", r.host, r.reason)).collect(),
-        requests: traffic.so_far(),
+        requests: users.iter().map(User::record).collect(),
+        lost_notes,
         bill,
         ledger_balanced: ledger.balanced,
-        expected_replacements: 2,
     })
 }

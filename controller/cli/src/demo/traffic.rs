@@ -1,74 +1,104 @@
-//! The demo's user: asks the service something twenty times a second, wherever it is, and counts what fails.
+//! The demo's users: each asks one service something twenty times a second through its front door on acme's computer,
+//! always at the same address, and remembers what became of it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use chandler_api::service::Service;
-use tokio::sync::watch;
+use anyhow::{Context as _, ensure};
 use tokio::task::JoinHandle;
 
 /// Time between two requests.
 const PACE: Duration = Duration::from_millis(50);
-/// A request that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// A request that takes longer has failed: as long as requests may be held, and a little.
+const PATIENCE: Duration = Duration::from_secs(12);
 
-/// Requests so far.
-#[derive(Debug, Default)]
-struct Count {
-    total: AtomicU64,
-    failed: AtomicU64,
+/// What became of the requests so far.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Record {
+    /// Requests.
+    pub(super) total: u64,
+    /// Those that got no good answer.
+    pub(super) failed: u64,
+    /// What the first of these got instead.
+    pub(super) first_failure: Option<String>,
+    /// The longest that any answer took.
+    pub(super) longest: Duration,
+    /// Notes that were acknowledged.
+    pub(super) written: Vec<String>,
 }
 
-/// A user of the service.
+/// A user of one service.
 #[derive(Debug)]
-pub(super) struct Traffic {
-    address: watch::Sender<Option<String>>,
-    count: Arc<Count>,
+pub(super) struct User {
+    address: String,
+    record: Arc<Mutex<Record>>,
     task: JoinHandle<()>,
 }
 
-impl Traffic {
-    /// Begins to ask, once there is somebody to ask.
-    pub(super) fn start() -> Self {
-        let (address, seen) = watch::channel(None);
-        let count = Arc::new(Count::default());
-        let task = tokio::spawn(ask(seen, count.clone()));
-        Self { address, count, task }
+impl User {
+    /// Begins to ask at a front door; every second request writes a note when `writes`.
+    pub(super) fn start(address: String, writes: bool) -> Self {
+        let record = Arc::new(Mutex::new(Record::default()));
+        let task = tokio::spawn(ask(address.clone(), writes, record.clone()));
+        Self { address, record, task }
     }
 
-    /// Follows the service to where it runs now.
-    pub(super) fn follow(&self, service: &Service) {
-        let running = service.placements.iter().find(|p| p.phase == "running" && p.state != "releasing");
-        if let Some(port) = running.and_then(|p| p.ports.first()) {
-            self.address.send_replace(Some(format!("http://127.0.0.1:{}/", port.port)));
-        }
+    /// What became of the requests so far.
+    pub(super) fn record(&self) -> Record {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Total and failed requests so far.
-    pub(super) fn so_far(&self) -> (u64, u64) {
-        (self.count.total.load(Ordering::Relaxed), self.count.failed.load(Ordering::Relaxed))
+    /// Counts the notes that were acknowledged and are not there once. Ends the asking.
+    ///
+    /// # Errors
+    /// The service does not answer.
+    pub(super) async fn lost(&self) -> anyhow::Result<usize> {
+        self.task.abort();
+        let answer = client()?.get(format!("{}/notes", self.address)).send().await.context("reading the notes")?;
+        ensure!(answer.status().is_success(), "the notes could not be read: {}", answer.status());
+        let text = answer.text().await?;
+        let written = self.record().written;
+        Ok(written.iter().filter(|note| text.lines().filter(|line| line == note).count() != 1).count())
     }
 }
 
-impl Drop for Traffic {
+impl Drop for User {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-async fn ask(mut address: watch::Receiver<Option<String>>, count: Arc<Count>) {
-    let Ok(client) = reqwest::Client::builder().timeout(PATIENCE).build() else { return };
-    if address.wait_for(Option::is_some).await.is_err() {
-        return;
-    }
+fn client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()
+}
+
+async fn ask(address: String, writes: bool, record: Arc<Mutex<Record>>) {
+    let Ok(client) = client() else { return };
     let mut pace = tokio::time::interval(PACE);
     pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
+    for n in 0_u64.. {
         pace.tick().await;
-        let Some(url) = address.borrow().clone() else { continue };
-        let answered = client.get(&url).send().await.is_ok_and(|r| r.status().is_success());
-        count.total.fetch_add(1, Ordering::Relaxed);
-        count.failed.fetch_add(u64::from(!answered), Ordering::Relaxed);
+        let note = (writes && n % 2 == 1).then(|| format!("note {n}"));
+        let request = match &note {
+            Some(note) => client.post(format!("{address}/notes")).body(note.clone()),
+            None => client.get(format!("{address}/")),
+        };
+        let begin = Instant::now();
+        let answer = match request.send().await {
+            Ok(answer) if answer.status().is_success() => answer.bytes().await.map(drop).map_err(|e| e.to_string()),
+            Ok(answer) => Err(format!("{}: {}", answer.status(), answer.text().await.unwrap_or_default())),
+            Err(error) => Err(format!("{:#}", anyhow::Error::from(error))),
+        };
+        let took = begin.elapsed();
+        let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
+        record.total += 1;
+        record.longest = record.longest.max(took);
+        match answer {
+            Ok(()) => record.written.extend(note),
+            Err(why) => {
+                record.failed += 1;
+                record.first_failure.get_or_insert(format!("{why} after {} ms", took.as_millis()));
+            }
+        }
     }
 }
