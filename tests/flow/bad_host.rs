@@ -1,8 +1,5 @@
 //! Computers that are a burden: a name of 64 KiB with control characters, and a full disk.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use anyhow::{Context, Result, ensure};
 use chandler_api::client::all;
 use chandler_api::host::HostState;
@@ -14,6 +11,7 @@ use chandler_tests::fleet::{AgentOptions, Fleet, PATIENCE, program};
 use chandler_tests::orders;
 
 use crate::ground::cellar;
+use crate::small_disk::Disk;
 
 /// Room on the small disk, and the least that the artifact needs.
 const DISK: &str = "4m";
@@ -46,38 +44,6 @@ async fn a_monstrous_name_is_cut_and_cleaned() -> Result<()> {
     Ok(())
 }
 
-/// A small disk of its own, gone with this value.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(at: &Path) -> Result<Self> {
-        std::fs::create_dir_all(at)?;
-        run("mount", &["-t", "tmpfs", "-o", &format!("size={DISK},mode=0700"), "tmpfs"], at)?;
-        Ok(Self(at.to_owned()))
-    }
-
-    fn grow(&self) -> Result<()> {
-        run("mount", &["-o", "remount,size=256m"], &self.0)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = run("umount", &["-l"], &self.0);
-    }
-}
-
-fn run(program: &str, arguments: &[&str], path: &Path) -> Result<()> {
-    let ended = Command::new(program).args(arguments).arg(path).output()?;
-    ensure!(
-        ended.status.success(),
-        "{program} {}: {} (this test mounts a disk)",
-        path.display(),
-        String::from_utf8_lossy(&ended.stderr)
-    );
-    Ok(())
-}
-
 /// An archive that does not fit on the disk, though it is a good one.
 fn archive(fleet: &Fleet) -> Result<Vec<u8>> {
     let dir = fleet.dir().join("large");
@@ -96,7 +62,7 @@ fn archive(fleet: &Fleet) -> Result<Vec<u8>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_named_with_what_it_needs_and_recovers() -> Result<()> {
     let mut fleet = Fleet::start().await?;
-    let disk = Disk::mount(&fleet.dir().join("cellar-1/data"))?;
+    let disk = Disk::mount(&fleet.dir().join("cellar-1/data"), DISK)?;
     cellar(&mut fleet, 1, &AgentOptions::default()).await?;
     let packed = archive(&fleet)?;
     fleet.publish("large", "1.0.0", packed).await?;

@@ -105,9 +105,15 @@ async fn client(address: SocketAddr, name: String, demand: Demand, stop: Arc<Ato
             http.get(format!("http://{address}/"))
         };
         let answer = async {
-            let answer = request.send().await?.error_for_status()?;
-            let is_created = answer.status() == reqwest::StatusCode::CREATED;
-            answer.bytes().await.map(|_| is_created)
+            let answer = request.send().await.map_err(|e| chain(&e))?;
+            let status = answer.status();
+            let body = answer.text().await.map_err(|e| chain(&e))?;
+            // What a front door says about an answer that there is not, is the half of what one wants to know.
+            if status.is_success() {
+                Ok(status == reqwest::StatusCode::CREATED)
+            } else {
+                Err(format!("{status}: {body}"))
+            }
         };
         match answer.await {
             Ok(is_created) => {
@@ -116,7 +122,7 @@ async fn client(address: SocketAddr, name: String, demand: Demand, stop: Arc<Ato
                     record.written.push(note);
                 }
             }
-            Err(error) => record.failed.push(format!("{note} after {:?}: {}", begin.elapsed(), chain(&error))),
+            Err(error) => record.failed.push(format!("{note} after {:?}: {error}", begin.elapsed())),
         }
         tokio::time::sleep(demand.pace.saturating_sub(begin.elapsed())).await;
     }
