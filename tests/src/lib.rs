@@ -5,6 +5,7 @@ pub mod cli;
 pub mod fleet;
 pub mod http;
 pub mod load;
+pub mod meter;
 pub mod moves;
 pub mod orders;
 pub mod process;
