@@ -6,7 +6,7 @@
 use chandler_protocol::state::{Own, Phase, Progress, Target};
 
 use super::epoch::{commit, raise};
-use super::phase::{HOLD_PAUSE, HOLDS_MAX, ROUNDS, ROUNDS_TAKE, TELL_MARGIN, enter, is_late, is_told, tries};
+use super::phase::{HOLDS_MAX, ROUNDS, ROUNDS_TAKE, TELL_MARGIN, enter, is_late, is_told, paused_until, tries};
 use super::rollback::roll_back;
 use super::route::{self, doors, may_cut};
 use super::step::{Side, failure_text, finish, side};
@@ -118,7 +118,7 @@ fn with_copied(on: &Move, p: &Progress) -> Move {
 /// All but the last changes are there: a good moment is waited for.
 fn standby(draft: &mut Draft<'_>, on: &Move, service: &Service, old: &Side, new: &Side) {
     let told = is_told(on);
-    let paused = !told && tries(on) > 0 && draft.now.since(on.since) < HOLD_PAUSE;
+    let paused = paused_until(on).is_some_and(|until| draft.now < until);
     let keeps_up = progress(new).is_some_and(|p| p.in_step);
     // What does not run now has no requests to wait for, and will not say that it is at a good point.
     let serves = matches!(old.phase, Some(Phase::Running | Phase::Unhealthy));
@@ -165,14 +165,17 @@ fn holding(draft: &mut Draft<'_>, on: &Move, service: &Service, old: &Side, new:
                 on.deadline.map_or_else(Default::default, |d| d.since(on.since))
             ),
         };
-        return let_go(draft, on, &reason);
+        // Users asked for too much just then: it is tried again much later. Otherwise nobody who uses it is to blame, and
+        // once the copy keeps up there is nothing to wait for.
+        let again = if restarted || left == 0 { MovePhase::Copying } else { MovePhase::Standby };
+        return let_go(draft, on, again, &reason);
     }
     let keeps_up = progress(new).is_some_and(|p| p.in_step);
     if !said.acted || !said.holding || !is_quiet || !keeps_up {
         return;
     }
     let Some(after) = service.tenure.and_then(|t| t.seal(new.copy.id).ok()) else {
-        return let_go(draft, on, "its state cannot be handed over now");
+        return let_go(draft, on, MovePhase::Standby, "its state cannot be handed over now");
     };
     let kept = commit(draft, on.service, after);
     let target = Target::Seal { attempt: kept.attempt };
@@ -182,12 +185,12 @@ fn holding(draft: &mut Draft<'_>, on: &Move, service: &Service, old: &Side, new:
     enter(draft, on, MovePhase::FinalCopy, "the old copy stops for good; the last changes are copied and compared");
 }
 
-/// Requests go on at the old copy. After a pause it is tried again, a few times.
-fn let_go(draft: &mut Draft<'_>, on: &Move, reason: &str) {
+/// Requests go on at the old copy. From this phase on it is tried again, a few times.
+fn let_go(draft: &mut Draft<'_>, on: &Move, again: MovePhase, reason: &str) {
     if tries(on) >= HOLDS_MAX {
         return roll_back(draft, on, &format!("{reason}; tried {HOLDS_MAX} times"));
     }
-    enter(draft, on.clone(), MovePhase::Standby, reason);
+    enter(draft, on.clone(), again, reason);
     route::release(draft, on.service);
 }
 

@@ -114,8 +114,7 @@ fn standby_ends(model: &Model, on: &Move) -> Option<Timestamp> {
     let prepare = model.services.get(&on.service)?.policy.mobility.prepare.as_ref();
     match prepare {
         Some(p) if is_told(on) => Some(on.since.after(Micros(p.within.0.saturating_add(TELL_MARGIN.0 + 1)))),
-        _ if tries(on) > 0 => Some(on.since.after(HOLD_PAUSE)),
-        _ => None,
+        _ => paused_until(on),
     }
 }
 
@@ -123,6 +122,14 @@ fn standby_ends(model: &Model, on: &Move) -> Option<Timestamp> {
 pub(crate) fn is_told(on: &Move) -> bool {
     let mut last = on.phases.iter().rev().map(|p| p.phase);
     last.next() == Some(MovePhase::Standby) && last.next() == Some(MovePhase::Standby)
+}
+
+/// When the hold may be tried again that was given up because of what its users asked for: such a move went straight
+/// back to waiting for a good moment.
+pub(super) fn paused_until(on: &Move) -> Option<Timestamp> {
+    let mut last = on.phases.iter().rev().map(|p| p.phase);
+    let is_pause = last.next() == Some(MovePhase::Standby) && last.next() == Some(MovePhase::Holding);
+    is_pause.then(|| on.since.after(HOLD_PAUSE))
 }
 
 /// How often the hold was tried.

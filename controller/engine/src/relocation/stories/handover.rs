@@ -174,9 +174,7 @@ fn software_that_wants_to_be_told_is_told_once_for_each_try() {
     world.pass(3);
     world.look();
     assert_eq!(phase(&world), MovePhase::Standby);
-    assert_eq!(way::notices(&world.model, host(1)), [], "not told before the next try");
-    world.pass(601);
-    world.look();
+    // No request was in the way, so the next try needs no pause: it is told of that one.
     let again = way::notices(&world.model, host(1));
     assert_eq!(again[0].attempt, notice.attempt + 1);
     // It never answers: its time is over.
@@ -244,6 +242,11 @@ fn a_move_that_is_resumed_after_a_restart_does_not_trust_doors_that_it_does_not_
     world.now.0 += 1_000_000;
     world.model.observable_since = world.now;
     world.look();
-    assert_eq!(phase(&world), MovePhase::Standby);
+    assert!(matches!(phase(&world), MovePhase::Copying | MovePhase::Standby));
     assert_eq!(world.service("notes").route.hold, None);
+    // That was nobody's fault: once doors and hosts are heard again it goes on, without a pause.
+    world.now.0 += 30_000_000;
+    let before = world.now;
+    drive(&mut world, MovePhase::Done);
+    assert!(world.now.since(before) < Micros::from_secs(60), "it took {}", world.now.since(before));
 }
