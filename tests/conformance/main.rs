@@ -1,18 +1,26 @@
 //! One test for each requirement, named after it: real controllers, real agents, real sockets, real programs. Each has
 //! a fleet of its own, judges by what the people concerned would see, and waits for it instead of sleeping.
 
+mod amended;
 mod atomic;
 mod availability;
+mod brought_in;
 mod catalogue;
 mod combinations;
 mod configured;
 mod cost;
+mod criteria;
 mod distance;
 mod everything;
 mod failures;
+mod forecast;
 mod hardware;
 mod interactivity;
 mod interface;
+mod matrix;
 mod owners;
 mod released;
 mod seen;
+mod transparent;
+mod used;
+mod utilisation;
