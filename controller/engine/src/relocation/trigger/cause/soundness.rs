@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chandler_protocol::state::Phase;
 use chandler_protocol::{Micros, Ppm};
 
 use super::super::look::{Look, percent};
@@ -91,6 +92,9 @@ pub(super) fn rarely_up(look: &Look<'_, '_>, copy: &Arc<Assignment>) -> Option<C
     let here = i128::from(health.up.0) + i128::from(health.down.0);
     let own = (here > 0).then(|| i128::from(health.up.0) * 1_000_000 / here).and_then(|own| u32::try_from(own).ok());
     let own = own.map_or(view.availability, |own| view.availability.min(Ppm(own)));
+    // Software that ends is not asked how it does: where the only copy is down, the service's outages are those of it here.
+    let is_down = copy.observed.as_ref().is_some_and(|o| o.phase != Phase::Running);
+    let own = if is_down && look.copies.len() == 1 { own.min(share) } else { own };
     let was_tried = fleet
         .model
         .moves_about(look.service.id)
