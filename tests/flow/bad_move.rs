@@ -125,7 +125,7 @@ async fn a_move_to_where_it_cannot_go_names_the_nearest_host() -> Result<()> {
     let cases = [
         ("nowhere", "E0314", vec!["nowhere"]),
         ("cellar-3", "E0310", vec!["drain", "cellar-2"]),
-        ("small", "E0310", vec!["small", "cpu", "cellar-2"]),
+        ("small", "E0310", vec!["small", "0.1 of 0.5 cores", "cellar-2"]),
         ("foreign", "E0310", vec!["foreign", "cellar-2"]),
         ("cellar-1", "E0312", vec!["there already"]),
     ];
