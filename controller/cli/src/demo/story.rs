@@ -42,7 +42,7 @@ hold = "10 s"
 
 [sla]
 cost          = { max = "30 EUR/month" }
-interactivity = { p95 = "80 ms" }
+interactivity = { p95 = "250 ms" }
 availability  = { min = "95 %" }
 residency     = ["DE", "FI"]
 "#;
@@ -75,7 +75,7 @@ pub(super) async fn tell(fleet: &mut Fleet, narrator: &Narrator) -> anyhow::Resu
     publish(&client, narrator).await?;
     let mut journeys = Journeys::default();
 
-    narrator.say("acme orders notes: at most 30 EUR/month, 95 % of answers within 80 ms, up 95 %, in DE or FI");
+    narrator.say("acme orders notes: at most 30 EUR/month, 95 % of answers within 250 ms, up 95 %, in DE or FI");
     let order = buy(&client, narrator, NOTES).await?;
     narrator.say("acme orders page, which keeps no state: up 95 %");
     buy(&client, narrator, PAGE).await?;
