@@ -1,10 +1,14 @@
 //! A23: what fails is replaced.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use chandler_api::host::HostState;
 use chandler_api::service::Service;
+use chandler_api::site::SiteRole;
 use chandler_harness::wait::eventually_ok;
 use chandler_tests::fleet::{AgentOptions, Fleet, PATIENCE, order_completed};
+use chandler_tests::load::{Demand, Load};
 use chandler_tests::orders::notes;
 use chandler_tests::{http, process};
 
@@ -14,8 +18,11 @@ use crate::seen::place;
 const HOSTS: [(&str, &str, i64); 3] =
     [("alpha", "alpha-1", 5_000), ("alpha", "alpha-2", 5_000), ("beta", "beta-1", 9_000)];
 
+/// Nothing that it keeps is waited for, and requests may wait until another place is found.
+const STATELESS: &str = "[policy]\nowners = [\"provider\"]\nonLoss = \"startEmpty\"\nmove = { hold = \"10 s\" }";
+
 /// A killed process runs again in its place with its notes; of a dead machine the service goes to another one; and when
-/// the whole site dies, to another site. Partners, whose failure the requirement names too, are not built yet.
+/// the whole site dies, to another site; who uses it by its front door waits meanwhile and sees no failure. Partners, whose failure the requirement names too, are not built yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn a23_a_failed_process_machine_or_site_is_replaced() -> Result<()> {
     let mut fleet = Fleet::start().await?;
@@ -27,9 +34,14 @@ async fn a23_a_failed_process_machine_or_site_is_replaced() -> Result<()> {
         }
         fleet.agent(site, host, AgentOptions::default()).await?;
     }
-    let service = order_completed(&acme, &notes("acme", "notes", "")?).await?;
+    fleet.site("office", "acme", SiteRole::Customer, "DE", (0, 0)).await?;
+    fleet.agent("office", "laptop", AgentOptions::default()).await?;
+    let service = order_completed(&acme, &notes("acme", "notes", STATELESS)?).await?;
     let first = place(&service)?.clone();
     ensure!(first.site == "alpha", "the cheap site comes first: {first:?}");
+
+    let door = fleet.door("notes", "laptop").await?;
+    let load = Load::start(door, "a23", Demand { clients: 2, pace: Duration::from_millis(50), writes: false });
 
     process_killed(&fleet, &service).await?;
 
@@ -52,6 +64,8 @@ async fn a23_a_failed_process_machine_or_site_is_replaced() -> Result<()> {
     let step = moved.replacements.last().context("the change of place is kept")?;
     ensure!(step.to == "beta-1" && step.from.starts_with("alpha-"), "{step:?}");
     ensure!(moved.id == service.id, "it is still the same service");
+    let record = load.stop().await?;
+    ensure!(record.failed.is_empty(), "{} of {}: {:?}", record.failed.len(), record.answered.len(), record.failed);
     Ok(())
 }
 
@@ -84,7 +98,8 @@ async fn replaced(
 ) -> Result<Service> {
     let there = |s: &Service| {
         let here: Vec<_> = s.placements.iter().filter(|p| p.state != "releasing").collect();
-        here.len() == 1 && here.iter().all(|p| wanted(p))
+        let told = |host: &str| s.replacements.last().is_some_and(|step| step.to == host);
+        here.len() == 1 && here.iter().all(|p| wanted(p) && told(&p.host))
     };
     let mut moved = fleet.running_where("notes", there).await.with_context(|| format!("after the {what} died"))?;
     moved.placements.retain(|p| p.state != "releasing");

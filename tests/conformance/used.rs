@@ -173,9 +173,12 @@ async fn watch(client: Client, name: String, allowed: Vec<String>, stop: Arc<Ato
         let wrong: Vec<_> = service.placements.iter().filter(|p| !allowed.contains(&p.host)).collect();
         ensure!(wrong.is_empty(), "{name} may be at {allowed:?} only: {wrong:#?}");
         if is_violated(&client, &name).await? {
-            // Who amends an SLA has not got what the new one says before the move for it is over.
+            // Who amends an SLA has not got what the new one says before the move for it is over, and all is gone
+            // from the old place.
             let service = client.service(&name).await?;
-            let is_amended = service.moves.iter().any(|m| m.trigger == "slaAmended");
+            let was_amended = service.replacements.iter().any(|r| r.trigger == "slaAmended");
+            let is_left = was_amended && service.placements.iter().any(|p| p.state == "releasing");
+            let is_amended = is_left || service.moves.iter().any(|m| m.trigger == "slaAmended");
             ensure!(is_amended || !is_violated(&client, &name).await?, "the SLA does not hold: {service:#?}");
         }
         looks += 1;

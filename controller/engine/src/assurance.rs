@@ -7,10 +7,12 @@ mod watch;
 pub use budget::Budget;
 pub use indicator::{Indicators, MINUTE, Reading, Slice, seen_door, turn};
 
+use std::collections::BTreeMap;
+
 use chandler_protocol::{Micros, Ppm, Timestamp};
 
 use crate::model::Model;
-use crate::service::{Measured, Service};
+use crate::service::{AllocationState, Assignment, Measured, Service};
 use crate::sla::Terms;
 
 pub use watch::{Patience, Watch, heard, host_to, next_look, watch};
@@ -157,14 +159,23 @@ fn verdict(holds: Option<bool>) -> Status {
     }
 }
 
-/// What the service costs a month at what is reserved for it now; `None` when nothing is.
+/// What the service costs a month at what is reserved for it now; `None` when nothing is. A copy on its way is one copy,
+/// at the dearer of its two places: nobody agreed to a price for the moment in which both are reserved.
 fn running_cost(model: &Model, service: &Service) -> Option<chandler_protocol::MicroMoney> {
-    let prices: Vec<_> = model
-        .assignments_of(service.id)
-        .map(|a| crate::placement::monthly(a.rates, a.reserved, &a.price).total().0)
-        .collect();
+    let month = |a: &Assignment| crate::placement::monthly(a.rates, a.reserved, &a.price).total().0;
+    let stays = model.assignments_of(service.id).filter(|a| a.state != AllocationState::Releasing);
+    let mut prices: BTreeMap<_, _> = stays.map(|a| (a.id, month(a))).collect();
+    for on in model.moves_of(service.id) {
+        if let Some((from, to)) = on.from.zip(on.to)
+            && let Some(other) = prices.get(&from).copied()
+            && let Some(price) = prices.get_mut(&to)
+        {
+            *price = other.max(*price);
+            prices.remove(&from);
+        }
+    }
     (!prices.is_empty())
-        .then(|| chandler_protocol::MicroMoney(prices.iter().fold(0, |a, b| i64::saturating_add(a, *b))))
+        .then(|| chandler_protocol::MicroMoney(prices.values().fold(0, |a, b| i64::saturating_add(a, *b))))
 }
 
 /// The 95th percentile of the answer time: the way to the host plus what its health checks measured, of the
