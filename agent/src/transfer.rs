@@ -16,12 +16,16 @@ mod hint;
 mod inside;
 mod intake;
 mod item;
+mod journal;
 mod local;
+mod meta;
+mod names;
 mod pace;
 mod pack;
 mod pages;
 mod pass;
 mod plan;
+mod rebuild;
 mod receiver;
 mod root;
 mod round;
@@ -51,9 +55,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { entries: 1_000_000, file: 16 << 40, data: 4 << 40, watch_from: 4_096 }
+        Self { entries: 1_000_000, file: 16 << 40, data: 1 << 40, watch_from: 4_096 }
     }
 }
+
+/// Most bytes of all names, link targets and extended attributes of a state together: what both ends keep in memory.
+const LIST_MAX: u64 = 512 << 20;
 
 #[cfg(test)]
 mod tests;

@@ -86,7 +86,7 @@ pub(super) fn resized(base: &Content, size: u64) -> Content {
     let count = out.count();
     // The block in which the shorter of both ends is cut off, or filled up.
     let edge = base.size.min(size);
-    let torn = (base.size != size && edge % BLOCK as u64 != 0).then_some(edge / BLOCK as u64);
+    let torn = (base.size != size && !edge.is_multiple_of(BLOCK as u64)).then_some(edge / BLOCK as u64);
     for (block, digest) in base.blocks().filter(|(b, _)| u64::from(*b) < count) {
         out.push(block, if torn == Some(u64::from(block)) { UNKNOWN } else { *digest });
     }

@@ -1,6 +1,6 @@
 //! Fetching bytes on one stream, and writing them where they belong.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -9,20 +9,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chandler_protocol::Digest;
-use chandler_protocol::transfer::{Ask, Batch, Cut, FILE_MAX, Piece, RANGE_MAX, RANGES_MAX, Range, Say};
+use chandler_protocol::transfer::{Ask, Batch, Piece, RANGES_MAX, Range, Say};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::content::{UNKNOWN, unknown};
+use super::content::UNKNOWN;
 use super::error::ReceiveError;
 use super::hash::{fill, is_zero};
 use super::intake::lie;
-use super::item::{Path, What};
+use super::item::Path;
 use super::local::Ground;
 use super::pace::Throttle;
 use super::plan::Need;
-use super::serve::cut;
 use super::wire::Wire;
 use super::{pack, receiver};
 use crate::sync::lock;
@@ -40,8 +39,6 @@ pub(super) struct Errand {
     pub(super) ground: Arc<Ground>,
     pub(super) needs: Mutex<VecDeque<Need>>,
     pub(super) rebuilds: Mutex<VecDeque<(Path, u64)>>,
-    /// Files that are other files now: what linked to them has to be linked again.
-    pub(super) renewed: Mutex<BTreeSet<Path>>,
     /// Bytes of state that arrived.
     pub(super) done: AtomicU64,
     /// Bytes on the wire.
@@ -181,44 +178,6 @@ impl Errand {
         };
         lock(&self.ground.state).local.wrote(&need.path, block, digest, bytes.len());
     }
-
-    /// Puts a file that was replaced as a whole together from pieces of the one that is here, as far as they are.
-    async fn rebuild<S>(self: &Arc<Self>, wire: &mut Wire<S>, path: Path, file: u64) -> Result<(), ReceiveError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send,
-    {
-        wire.send(&Ask::Cuts { file }).await.map_err(|e| unreachable(&e))?;
-        let mut cuts: Vec<Cut> = Vec::new();
-        let mut size = 0_u64;
-        loop {
-            let said = match timeout(SILENCE * 4, wire.next::<Say>()).await {
-                Err(_) => return Err(ReceiveError::Unreachable("it says nothing any more".into())),
-                Ok(said) => heard(said)?,
-            };
-            let Say::Cuts { cuts: some, is_last } = said else { return Err(lie("answers what was not asked")) };
-            size = some.iter().fold(size, |size, cut| size.saturating_add(u64::from(cut.length)));
-            let is_sound = some.iter().all(|c| (1..=RANGE_MAX).contains(&(c.length as usize)));
-            if !is_sound || size > FILE_MAX.min(self.ground.limits.file) {
-                return Err(ReceiveError::refused(&path, "is cut into pieces that cannot be"));
-            }
-            cuts.extend(some);
-            if is_last {
-                break;
-            }
-        }
-        if cuts.is_empty() {
-            return Ok(());
-        }
-        lock(&self.renewed).insert(Arc::clone(&path));
-        let at = Arc::clone(&path);
-        let needs = receiver::blocking(&self.ground, move |ground| {
-            rebuild(ground, &at, file, size, &cuts).map_err(|e| ground.failed(&at, &e))
-        });
-        let needs = needs.await?;
-        self.done.fetch_add(size.saturating_sub(needs.iter().map(|n| u64::from(n.length)).sum()), Ordering::Relaxed);
-        lock(&self.needs).extend(needs);
-        Ok(())
-    }
 }
 
 /// Reads what is in the place of what is asked for, where that may be nearly the same.
@@ -249,53 +208,6 @@ fn is_sound(piece: &Piece, need: &Need, has_old: bool) -> bool {
         Piece::Parts { length, .. } => has_old && *length <= need.length,
         Piece::Missing => true,
     }
-}
-
-/// Makes the file anew. Gives what the old one does not hold.
-fn rebuild(ground: &Ground, path: &Path, file: u64, size: u64, cuts: &[Cut]) -> io::Result<Vec<Need>> {
-    let old = ground.inside.reader(path)?;
-    let mut held: Vec<(Digest, u64, u32)> = cut(old.try_clone()?).map(|(at, c)| (c.digest, at, c.length)).collect();
-    held.sort();
-    {
-        // From here on nobody knows what the file holds, until it is measured.
-        let mut state = lock(&ground.state);
-        state.local.set_content(path, Arc::new(unknown(size)));
-        state.local.over.remove(path);
-        state.local.unread.remove(path);
-        state.local.rebuilt.insert(Arc::clone(path));
-        state.local.writing(path, std::iter::empty());
-        state.local.changed_in(path);
-        state.local.unsynced_bytes = state.local.unsynced_bytes.saturating_add(size);
-        if let Some(item) = state.local.here.get_mut(path) {
-            debug_assert!(matches!(item.what, What::File(_)), "only files are put together");
-        }
-    }
-    ground.inside.within(path, |dir, name| rustix::fs::unlinkat(dir, name, rustix::fs::AtFlags::empty()))?;
-    let new = ground.inside.create(path)?;
-    new.set_len(size)?;
-    let mut needs = Vec::new();
-    let mut offset = 0;
-    for cut in cuts {
-        let found = held.binary_search_by(|h| h.0.cmp(&cut.digest)).ok().and_then(|n| held.get(n));
-        match found {
-            Some((_, at, length)) if *length == cut.length => {
-                let mut bytes = vec![0; cut.length as usize];
-                if fill(&old, &mut bytes, *at)? == bytes.len() && !is_zero(&bytes) {
-                    new.write_all_at(&bytes, offset)?;
-                }
-            }
-            _ => needs.push(Need {
-                path: Arc::clone(path),
-                file,
-                offset,
-                length: cut.length,
-                block: None,
-                is_there: false,
-            }),
-        }
-        offset += u64::from(cut.length);
-    }
-    Ok(needs)
 }
 
 async fn answer<S>(wire: &mut Wire<S>) -> Result<(Batch, Vec<u8>), ReceiveError>

@@ -9,12 +9,12 @@ use chandler_protocol::transfer::{
 };
 use twox_hash::XxHash3_64;
 
-use super::Limits;
 use super::error::ReceiveError;
 use super::inside::split;
 use super::item::{Item, Path, What};
 use super::tree::beneath;
 use super::walk::fold;
+use super::{LIST_MAX, Limits};
 
 /// The tree as the source last told it.
 #[derive(Debug, Default)]
@@ -30,6 +30,8 @@ pub(super) struct Want {
     folded: BTreeSet<u64>,
     /// Bytes of all files, without holes.
     data: u64,
+    /// Bytes of all names, link targets and attributes.
+    weight: u64,
 }
 
 /// One answer to a look, while it arrives.
@@ -113,6 +115,7 @@ impl Want {
         self.links.clear();
         self.folded.clear();
         self.data = 0;
+        self.weight = 0;
     }
 
     fn put(&mut self, entry: Entry, limits: &Limits) -> Result<Path, ReceiveError> {
@@ -126,11 +129,15 @@ impl Want {
             self.links.insert(Arc::clone(&path), Arc::clone(to));
         }
         self.data = self.data.saturating_add(item.content().map_or(0, |c| c.data()));
+        self.weight = self.weight.saturating_add(item.weight(&path));
         self.items.insert(Arc::clone(&path), item);
         self.dirty.insert(Arc::clone(&path));
         if self.items.len() as u64 > limits.entries {
             let why = format!("is one too many: a state may have {} entries", limits.entries);
             return Err(ReceiveError::refused(&path, why));
+        }
+        if self.weight > LIST_MAX {
+            return Err(ReceiveError::refused(b"", "the names and attributes of the state are too long together"));
         }
         if self.data > limits.data {
             return Err(ReceiveError::refused(b"", format!("the state is larger than {} bytes", limits.data)));
@@ -149,6 +156,7 @@ impl Want {
         self.links.remove(&path);
         self.folded.remove(&folded(&path));
         self.data = self.data.saturating_sub(item.content().map_or(0, |c| c.data()));
+        self.weight = self.weight.saturating_sub(item.weight(&path));
         Some(path)
     }
 
@@ -168,7 +176,7 @@ impl Want {
             }
         }
         for (path, to) in &self.links {
-            if !self.items.get(to).is_some_and(|i| i.content().is_some()) {
+            if self.items.get(to).is_none_or(|i| i.content().is_none()) {
                 return Err(ReceiveError::refused(path, "is another name of nothing that is there"));
             }
         }

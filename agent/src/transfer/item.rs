@@ -71,6 +71,17 @@ impl Item {
         (path.into(), Self { id, inode, meta: Meta { mode, owner, mtime, xattrs }, what })
     }
 
+    /// Bytes that it takes in a list, beside the hashes of its blocks.
+    pub(super) fn weight(&self, path: &[u8]) -> u64 {
+        let xattrs: usize = self.meta.xattrs.iter().map(|x| x.name.len() + x.value.len()).sum();
+        let what = match &self.what {
+            What::Symlink(target) => target.len(),
+            What::HardLink(to) => to.len(),
+            What::Directory | What::File(_) => 0,
+        };
+        (path.len() + xattrs + what) as u64
+    }
+
     /// What a file holds.
     pub(super) fn content(&self) -> Option<&Arc<Content>> {
         match &self.what {

@@ -18,13 +18,14 @@ use super::inside::{Inside, split};
 use super::intake::Want;
 use super::item::{Item, Path, What};
 use super::pass::Look;
-use super::root;
 use super::tree::{Numbers, Tree, beneath};
+use super::{journal, root};
 
 /// The directory that a state is received into.
 #[derive(Debug)]
 pub(super) struct Ground {
     pub(super) dir: PathBuf,
+    pub(super) journal: PathBuf,
     pub(super) inside: Inside,
     pub(super) limits: Limits,
     pub(super) state: Mutex<State>,
@@ -49,6 +50,8 @@ pub(super) struct Local {
     pub(super) unread: BTreeMap<Path, Blocks>,
     /// Files that were put together anew, and not measured since.
     pub(super) rebuilt: BTreeSet<Path>,
+    /// Files that are other files than before: what linked to them has to be linked again.
+    pub(super) renewed: BTreeSet<Path>,
     /// Entries whose permissions, times, attributes or owner may be wrong.
     pub(super) unset: BTreeSet<Path>,
     /// Entries that may not be on the disk yet, and how many changes there were when each was last changed. The empty
@@ -65,11 +68,12 @@ pub(super) const BUSY_MAX: u32 = 64;
 
 impl Ground {
     /// Looks at what is here already.
-    pub(super) fn open(dir: PathBuf, limits: Limits) -> Result<Self, ReceiveError> {
+    pub(super) fn open(dir: PathBuf, journal: PathBuf, limits: Limits) -> Result<Self, ReceiveError> {
         let failed = |e: &io::Error| ReceiveError::io(&dir, b"", e);
         std::fs::create_dir_all(&dir).map_err(|e| failed(&e))?;
         let inside = Inside::open(&dir).map_err(|e| failed(&e))?;
         let mut tree = Tree::new(Numbers::default());
+        journal::recall(&journal, &mut tree);
         // What is here already counts for no limit: it may be what a larger state left.
         let unlimited = Limits { entries: u64::MAX, file: u64::MAX, data: u64::MAX, watch_from: u64::MAX };
         let stop = AtomicBool::new(false);
@@ -94,7 +98,7 @@ impl Ground {
         // Until the source has told what shall be here, everything may be too much.
         state.want.dirty = state.local.here.keys().cloned().collect();
         let busy = Arc::new(Semaphore::new(BUSY_MAX as usize));
-        Ok(Self { dir, inside, limits, state: Mutex::new(state), busy })
+        Ok(Self { dir, journal, inside, limits, state: Mutex::new(state), busy })
     }
 
     /// What the file system said.
@@ -122,6 +126,9 @@ impl Local {
         self.changed_in(path);
         self.unset.insert(Arc::clone(path));
         self.dirtied(path);
+        if item.content().is_some() {
+            self.renewed.insert(Arc::clone(path));
+        }
         self.here.insert(Arc::clone(path), item);
     }
 

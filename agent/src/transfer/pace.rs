@@ -137,8 +137,8 @@ impl Pace {
         let took = self.progress.took.to_std();
         match self.quiet {
             0 if self.progress.in_step => (took * 2).clamp(GAP_MIN, GAP_MAX),
-            // It does not get better: leave the link and the disk to others half of the time.
-            0 if self.stuck >= 2 => took.clamp(GAP_MIN, GAP_MAX),
+            // Waiting would only make the next round longer; but something is left for others.
+            0 if self.stuck >= 2 => (took / 8).min(GAP_MIN),
             0 => Duration::ZERO,
             quiet => (QUIET_GAP * (1 << quiet.min(4)) / 2).min(QUIET_GAP_MAX),
         }
@@ -161,7 +161,12 @@ mod tests {
     use super::*;
 
     fn rounds(totals: &[u64]) -> Pace {
-        let order = Receive { attempt: 1, host: HostId::from_random([1; 10]), source: AssignmentId::from_random([2; 10]), rate_max: None };
+        let order = Receive {
+            attempt: 1,
+            host: HostId::from_random([1; 10]),
+            source: AssignmentId::from_random([2; 10]),
+            rate_max: None,
+        };
         let mut pace = Pace::new(&order);
         for total in totals {
             let looked = Looked {
@@ -189,7 +194,7 @@ mod tests {
         assert!(rounds(&[1024 * mib, 80 * mib, 25 * mib, 25 * mib, 24 * mib]).progress.in_step, "it gets no shorter");
         let beaten = rounds(&[1024 * mib, 900 * mib, 900 * mib, 900 * mib, 900 * mib]);
         assert!(!beaten.progress.in_step, "the writer beats the link");
-        assert!(beaten.gap() > Duration::ZERO);
+        assert!(beaten.gap() > Duration::ZERO, "something is left for others");
         assert!(rounds(&[5, 0]).progress.in_step);
         assert!(rounds(&[5, 0, 0, 0, 0, 0]).gap() > rounds(&[5, 0]).gap());
     }

@@ -1,11 +1,10 @@
 //! What has to be done so that what is here becomes what shall be: names at once, and a list of bytes to fetch.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
 use chandler_protocol::transfer::{BLOCK, Content};
-use rustix::fs::{AtFlags, FallocateFlags, Mode};
+use rustix::fs::{FallocateFlags, Mode};
 
 use super::content::{Differs, differing, resized};
 use super::error::ReceiveError;
@@ -165,93 +164,13 @@ impl Ground {
     }
 
     /// What is said about an entry that stays what it is.
-    fn take_meta(&self, local: &mut Local, path: &Path, item: &Item) -> Result<(), ReceiveError> {
+    pub(super) fn take_meta(&self, local: &mut Local, path: &Path, item: &Item) -> Result<(), ReceiveError> {
         let Some(here) = local.here.get_mut(path) else { return Ok(()) };
         let is_same = here.meta == item.meta;
         (here.id, here.inode, here.meta) = (item.id, item.inode, item.meta.clone());
         if !is_same {
             local.unset.insert(Arc::clone(path));
             local.dirtied(path);
-        }
-        Ok(())
-    }
-
-    /// Files that were renamed at the source are renamed here: their bytes are here already.
-    fn move_files(&self, want: &Want, local: &mut Local, dirty: &[Path]) -> Result<(), ReceiveError> {
-        let inode = |items: &BTreeMap<Path, Item>, p: &Path| {
-            items.get(p).filter(|i| i.content().is_some()).map_or(0, |i| i.inode)
-        };
-        let leaving =
-            dirty.iter().filter(|p| inode(&local.here, p) != 0 && inode(want_items(want), p) != inode(&local.here, p));
-        let from: BTreeMap<u64, Path> = leaving.map(|p| (inode(&local.here, p), Arc::clone(p))).collect();
-        let mut moves: BTreeMap<Path, Path> = BTreeMap::new();
-        for to in dirty {
-            let wanted = inode(&want.items, to);
-            if let Some(from) = from.get(&wanted).filter(|f| wanted != 0 && *f != to) {
-                moves.insert(Arc::clone(from), Arc::clone(to));
-            }
-        }
-        // A file makes room before another takes its name; rings of names are fetched instead.
-        while let Some((from, to)) =
-            moves.iter().find(|(_, to)| !moves.contains_key(*to)).map(|(f, t)| (f.clone(), t.clone()))
-        {
-            moves.remove(&from);
-            // Making room for another may have removed it, with the directory it was in.
-            if parent_exists(local, &to) && local.content(&from).is_some() {
-                self.move_file(local, &from, &to)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn move_file(&self, local: &mut Local, from: &Path, to: &Path) -> Result<(), ReceiveError> {
-        let links: BTreeSet<Path> = local
-            .here
-            .iter()
-            .filter(|(_, i)| i.what == What::HardLink(Arc::clone(from)))
-            .map(|(p, _)| p.clone())
-            .collect();
-        // Another name of the same file would make the kernel do nothing.
-        self.remove(local, to)?;
-        let (dir, name) = self.inside.parent(to).map_err(|e| self.failed(to, &e))?;
-        let moved = self.inside.within(from, |old, old_name| rustix::fs::renameat(old, old_name, &dir, name));
-        moved.map_err(|e| self.failed(from, &e))?;
-        let Some(item) = local.here.get(from).cloned() else { return Ok(()) };
-        let over = local.over.remove(from);
-        let unread = local.unread.remove(from);
-        local.forget(from);
-        local.put(to, item);
-        local.over.extend(over.map(|o| (Arc::clone(to), o)));
-        local.unread.extend(unread.map(|u| (Arc::clone(to), u)));
-        for link in links {
-            if let Some(item) = local.here.get_mut(&link) {
-                item.what = What::HardLink(Arc::clone(to));
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives files their other names. After all bytes are there.
-    pub(super) fn link(&self, renewed: &BTreeSet<Path>) -> Result<(), ReceiveError> {
-        let mut guard = lock(&self.state);
-        let State { want, local } = &mut *guard;
-        for (path, to) in &want.links {
-            let Some(item) = want.items.get(path) else { continue };
-            let is_there = local.here.get(path).is_some_and(|h| h.what == item.what) && !renewed.contains(to);
-            if is_there {
-                self.take_meta(local, path, item)?;
-                continue;
-            }
-            if local.content(to).is_none() {
-                continue;
-            }
-            self.remove(local, path)?;
-            let (dir, name) = self.inside.parent(to).map_err(|e| self.failed(to, &e))?;
-            let linked = self
-                .inside
-                .within(path, |new, new_name| rustix::fs::linkat(&dir, name, new, new_name, AtFlags::empty()));
-            linked.map_err(|e| self.failed(path, &e))?;
-            local.put(path, item.clone());
         }
         Ok(())
     }
@@ -266,10 +185,6 @@ impl Ground {
         }
         Ok(())
     }
-}
-
-fn want_items(want: &Want) -> &BTreeMap<Path, Item> {
-    &want.items
 }
 
 impl Plan {

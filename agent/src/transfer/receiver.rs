@@ -62,19 +62,27 @@ impl Receiver {
         let ground = match &self.ground {
             Some(ground) => Arc::clone(ground),
             None => {
-                let (dir, limits) = (self.dir.clone(), self.limits);
-                let opened = tokio::task::spawn_blocking(move || Ground::open(dir, limits));
+                let (dir, journal, limits) = (self.dir.clone(), self.journal.clone(), self.limits);
+                let opened = tokio::task::spawn_blocking(move || Ground::open(dir, journal, limits));
                 let ground = opened.await.map_err(|_| ended())??;
                 Arc::clone(self.ground.insert(Arc::new(ground)))
             }
         };
         let (seal, sealing) = watch::channel(false);
         let rounds = Rounds::new(ground, *order, sealing).run(&open, &tell);
-        tokio::select! {
+        let received = tokio::select! {
             biased;
             received = rounds => received,
             error = sealed(&open, &seal) => Err(error),
+        };
+        if received == Err(ReceiveError::Differs) {
+            // Whatever is wrong with the account of what is here, the files can be measured: next time they are.
+            self.settled().await;
+            self.ground = None;
+            let journal = self.journal.clone();
+            let _ = tokio::task::spawn_blocking(move || std::fs::remove_file(journal)).await;
         }
+        received
     }
 
     /// Waits until nothing of a run that was dropped still writes.

@@ -28,6 +28,8 @@ use crate::sync::lock;
 const STREAMS: usize = 4;
 /// So many bytes are worth a further stream.
 const STREAM_WORTH: u64 = 2 << 20;
+/// Between two notes of what is here, at least.
+const NOTE_EVERY: Duration = Duration::from_secs(2);
 /// How often the last round is repeated for what arrives damaged.
 const TRIES: u32 = 3;
 
@@ -41,12 +43,22 @@ pub(super) struct Rounds<S> {
     pace: Pace,
     /// Streams that fetch.
     idle: Vec<Wire<S>>,
+    /// When what is here may be noted again.
+    note_after: Instant,
     syncing: Option<tokio::task::JoinHandle<Result<(u64, Duration), ReceiveError>>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Rounds<S> {
     pub(super) fn new(ground: Arc<Ground>, order: Receive, sealing: watch::Receiver<bool>) -> Self {
-        Self { ground, order, sealing, pace: Pace::new(&order), idle: Vec::new(), syncing: None }
+        Self {
+            ground,
+            order,
+            sealing,
+            pace: Pace::new(&order),
+            idle: Vec::new(),
+            note_after: Instant::now(),
+            syncing: None,
+        }
     }
 
     /// Rounds until the source is sealed and all of it is here.
@@ -70,9 +82,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Rounds<S> {
             let errand = self.fetch(plan, is_last, open, tell).await?;
             let slept = errand.throttle.slept() / u32::try_from(self.idle.len().max(1)).unwrap_or(1);
             let fetching = fetching.elapsed().saturating_sub(slept);
-            let renewed = std::mem::take(&mut *lock(&errand.renewed));
             let sealing = self.sealing.clone();
-            blocking(&self.ground, move |ground| ground.finish(&renewed, &sealing, is_last)).await?;
+            blocking(&self.ground, move |ground| ground.finish(&sealing, is_last)).await?;
             if let Some(root) = looked.sealed {
                 if let Some(path) = self.missing() {
                     tries += 1;
@@ -90,6 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Rounds<S> {
                 self.pace.done(&Round { looked, total, took: began.elapsed(), fetched, fetching, unsynced });
                 tell(self.pace.progress);
                 self.sync_in_background().await?;
+                self.note().await?;
                 self.wait().await;
             }
         }
@@ -133,7 +145,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Rounds<S> {
             ground: Arc::clone(&self.ground),
             needs: Mutex::new(plan.needs.into()),
             rebuilds: Mutex::new(VecDeque::from(plan.rebuilds)),
-            renewed: Mutex::default(),
             done: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             throttle: Throttle::new(self.order.rate_max.filter(|_| !is_last)),
@@ -182,8 +193,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Rounds<S> {
         if is_same? {
             return Ok(Received { attempt: self.order.attempt, root });
         }
-        // Whatever went wrong with the account, the files can be measured: next time they are.
-        lock(&self.ground.state).want.known = None;
         Err(ReceiveError::Differs)
     }
 
@@ -196,6 +205,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Rounds<S> {
         if self.syncing.is_none() && !lock(&self.ground.state).local.unsynced.is_empty() {
             let ground = Arc::clone(&self.ground);
             self.syncing = Some(tokio::spawn(async move { blocking(&ground, |ground| ground.sync()).await }));
+        }
+        Ok(())
+    }
+
+    /// Notes what is here now and then, a twentieth of the time at most.
+    async fn note(&mut self) -> Result<(), ReceiveError> {
+        let began = Instant::now();
+        if began >= self.note_after && !*self.sealing.borrow() {
+            blocking(&self.ground, |ground| ground.note()).await?;
+            self.note_after = Instant::now() + (began.elapsed() * 20).max(NOTE_EVERY);
         }
         Ok(())
     }

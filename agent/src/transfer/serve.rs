@@ -36,10 +36,7 @@ where
         Ok(()) | Err(ServeError::Gone(_)) => return ended,
         Err(e @ ServeError::Asked(_)) => (Refusal::Asked, e.to_string()),
         Err(e @ ServeError::Attempt { .. }) => (Refusal::Attempt, e.to_string()),
-        Err(ServeError::Tree(e @ TreeError::Refused { path, why })) => {
-            let _ = e;
-            (Refusal::Tree, format!("{path:?} {why}"))
-        }
+        Err(ServeError::Tree(TreeError::Refused { path, why })) => (Refusal::Tree, format!("{path:?} {why}")),
         Err(ServeError::Tree(e)) => (Refusal::Io, e.to_string()),
     };
     // The receiver may be gone; then nobody needs to hear it.

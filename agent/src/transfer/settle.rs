@@ -1,6 +1,5 @@
 //! The end of a round: names of links, permissions and times, comparing what was written, and writing it out.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use super::hash::{Job, fill, is_zero, measure};
 use super::inside::{Inside, is_regular};
 use super::item::{Item, Meta, Path, What};
 use super::local::{Ground, State};
-use super::pass::read_xattrs;
+use super::meta::read_xattrs;
 use crate::sync::lock;
 
 /// Up to so many entries are written out one by one; more are written out with their whole file system. Measured: 256
@@ -31,19 +30,14 @@ const COMPARE: usize = 256;
 impl Ground {
     /// Ends a round. What is not as it shall be stays dirty. Comparing is put off when the state is being sealed
     /// meanwhile, unless this is the last round.
-    pub(super) fn finish(
-        &self,
-        renewed: &BTreeSet<Path>,
-        sealing: &watch::Receiver<bool>,
-        is_last: bool,
-    ) -> Result<(), ReceiveError> {
+    pub(super) fn finish(&self, sealing: &watch::Receiver<bool>, is_last: bool) -> Result<(), ReceiveError> {
         {
             let mut guard = lock(&self.state);
             let State { want, local } = &mut *guard;
             local.settle(want);
         }
         self.measure_rebuilt()?;
-        self.link(renewed)?;
+        self.link()?;
         self.set_metas()?;
         self.compare(&|| !is_last && *sealing.borrow())?;
         let mut guard = lock(&self.state);
@@ -83,6 +77,11 @@ impl Ground {
         let unset: Vec<Path> = local.unset.iter().rev().cloned().collect();
         for path in unset {
             let wanted = want.items.get(&path);
+            if wanted.is_some_and(|w| matches!(w.what, What::HardLink(_))) {
+                // It is said of the file's first name.
+                local.unset.remove(&path);
+                continue;
+            }
             let Some(item) = wanted.filter(|w| local.here.get(&path).is_some_and(|h| is_same_kind(&h.what, &w.what)))
             else {
                 continue;
@@ -97,7 +96,7 @@ impl Ground {
     }
 
     fn set_meta(&self, path: &[u8], item: &Item) -> io::Result<()> {
-        let Meta { mode, owner, mtime, xattrs } = &item.meta;
+        let Meta { mode, owner, mtime, .. } = &item.meta;
         let (secs, nanos) = *mtime;
         let times = Timestamps {
             last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
@@ -117,7 +116,6 @@ impl Ground {
             rustix::fs::fchown(&fd, Some(user), Some(group))?;
         }
         set_xattrs(&fd, item)?;
-        let _ = xattrs;
         rustix::fs::fchmod(&fd, Mode::from_raw_mode(u32::from(mode & 0o1777)))?;
         Ok(rustix::fs::futimens(&fd, &times)?)
     }
@@ -141,9 +139,9 @@ impl Ground {
     /// Reads what was written and compares it; what differs is fetched again.
     fn compare(&self, is_put_off: &(dyn Fn() -> bool + Sync)) -> Result<(), ReceiveError> {
         let unread = std::mem::take(&mut lock(&self.state).local.unread);
-        let mut stretches: Vec<(Path, Vec<(u32, Option<Digest>)>)> = Vec::new();
+        let mut stretches: Vec<(Path, Stretch)> = Vec::new();
         for (path, blocks) in unread {
-            let blocks: Vec<(u32, Option<Digest>)> = blocks.into_iter().filter(|b| b.1 != Some(UNKNOWN)).collect();
+            let blocks: Stretch = blocks.into_iter().filter(|b| b.1 != Some(UNKNOWN)).collect();
             stretches.extend(blocks.chunks(COMPARE).map(|some| (Arc::clone(&path), some.to_vec())));
         }
         let next = AtomicUsize::new(0);
@@ -231,6 +229,9 @@ impl Ground {
         }
     }
 }
+
+/// Blocks that one thread compares at once.
+type Stretch = Vec<(u32, Option<Digest>)>;
 
 /// The blocks that are not as they were written, as unknown.
 fn differ(inside: &Inside, path: &[u8], blocks: &[(u32, Option<Digest>)]) -> io::Result<Blocks> {

@@ -226,8 +226,7 @@ impl Shared {
     /// The moment before which a stamp proves that nothing changed since it.
     fn proof(&self, inside: &Inside) -> Option<(i64, u32)> {
         let kind = rustix::fs::fstatfs(inside.root()).ok()?.f_type;
-        #[expect(clippy::unnecessary_cast, reason = "the width of this field differs between processors")]
-        let is_kept = STAMPS_STORES.contains(&(kind as i64));
+        let is_kept = STAMPS_STORES.iter().any(|known| i128::from(*known) == i128::from(kind));
         if !is_kept || self.is_mapped.as_ref().is_some_and(|is_mapped| is_mapped()) {
             return None;
         }

@@ -46,6 +46,8 @@ pub(super) struct Tree {
     pub(super) remembers: u64,
     /// Bytes of all files, without holes.
     pub(super) data: u64,
+    /// Bytes of all names, link targets and attributes.
+    pub(super) weight: u64,
     pub(super) skipped: u32,
     /// Entries that are other names of files.
     links: BTreeSet<Path>,
@@ -57,7 +59,7 @@ impl Tree {
     /// Nothing is known yet.
     pub(super) fn new(numbers: Numbers) -> Self {
         let (nodes, gone, links) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
-        Self { nodes, generation: 0, gone, remembers: 0, data: 0, skipped: 0, links, numbers, next: 1 }
+        Self { nodes, generation: 0, gone, remembers: 0, data: 0, weight: 0, skipped: 0, links, numbers, next: 1 }
     }
 
     /// How a file was when it was last measured.
@@ -77,6 +79,8 @@ impl Tree {
         let before = old.and_then(|o| o.item.content()).map_or(0, |c| c.data());
         let after = node.item.content().map_or(0, |c| c.data());
         self.data = self.data.saturating_sub(before).saturating_add(after);
+        let (was, is) = (old.map_or(0, |o| o.item.weight(path)), node.item.weight(path));
+        self.weight = self.weight.saturating_sub(was).saturating_add(is);
         if old.is_none() {
             lock(&self.numbers).insert(self.next, Arc::clone(path));
             self.next += 1;
@@ -94,6 +98,7 @@ impl Tree {
     pub(super) fn remove(&mut self, path: &Path, generation: u64) {
         let Some(node) = self.nodes.remove(path) else { return };
         self.data = self.data.saturating_sub(node.item.content().map_or(0, |c| c.data()));
+        self.weight = self.weight.saturating_sub(node.item.weight(path));
         lock(&self.numbers).remove(&node.item.id);
         self.links.remove(path);
         self.gone.push((generation, Arc::clone(path)));

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chandler_protocol::transfer::path_fault;
 use rustix::fs::{AtFlags, Dir, FileType, Stat};
+use serde::{Deserialize, Serialize};
 
 use super::Limits;
 use super::error::{TreeError, shown};
@@ -13,7 +14,7 @@ use super::inside::Inside;
 use super::item::Path;
 
 /// All that tells without reading whether a thing is as it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stamp {
     pub(super) inode: u64,
     pub(super) mode: u32,

@@ -81,7 +81,10 @@ impl Bench {
                 let stream = wrap(stream);
                 async move { Ok(stream) }
             };
-            let received = receiver.run(&order, open, |p| drop(tell.send_replace(p))).await;
+            let hear = |p| {
+                tell.send_replace(p);
+            };
+            let received = receiver.run(&order, open, hear).await;
             (receiver, received)
         });
         Under { progress, task }

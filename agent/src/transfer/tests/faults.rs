@@ -163,6 +163,43 @@ async fn row_28_ended_at_any_moment_it_goes_on_and_what_was_told_is_there() {
 }
 
 #[tokio::test]
+async fn what_was_noted_saves_reading_and_is_never_believed_against_the_files() {
+    for damage in ["the note", "a file", "nothing"] {
+        let bench = Bench::new();
+        for n in 0..5 {
+            fs::write(bench.from().join(format!("f{n}")), noise(n, MIB)).unwrap();
+        }
+        let journal = bench.dir.path().join("journal");
+        let under = bench.receive(bench.receiver(), order(1));
+        while fs::metadata(&journal).map_or(0, |m| m.len()) < 3_000 {
+            assert!(!under.task.is_finished(), "it ended before it noted anything");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        under.task.abort();
+        assert!(under.task.await.is_err());
+        let mut tree = crate::transfer::tree::Tree::new(Arc::default());
+        crate::transfer::journal::recall(&journal, &mut tree);
+        assert_eq!(tree.nodes.len(), 5, "all files that had come to rest are noted");
+        match damage {
+            "the note" => {
+                let mut bytes = fs::read(&journal).unwrap();
+                bytes[200] ^= 1;
+                fs::write(&journal, bytes).unwrap();
+            }
+            "a file" => {
+                fs::File::options().write(true).open(bench.to().join("f3")).unwrap().write_all_at(b"x", 9).unwrap();
+            }
+            _ => {}
+        }
+        let root = bench.source.seal(1).await.unwrap();
+        let mut under = bench.receive(bench.receiver(), order(1));
+        under.until(|p| p.size.0 > 0).await;
+        assert_eq!(under.end().await.1.unwrap().root, root, "{damage}");
+        bench.assert_equal();
+    }
+}
+
+#[tokio::test]
 async fn a_run_that_was_dropped_goes_on_in_the_same_receiver() {
     let bench = Bench::new();
     fs::write(bench.from().join("f"), noise(1, 8 * MIB)).unwrap();

@@ -182,7 +182,8 @@ async fn row_27_peers_that_do_not_keep_to_the_rules_are_refused() {
         let error = receive(script).await;
         assert!(matches!(error, ReceiveError::Refused { .. }), "{name}: {error:?}");
     }
-    let refused = receive(vec![Say::Refused { why: Refusal::Tree, message: "a \u{1b}[31mred\u{202e} lie".into() }]).await;
+    let refused =
+        receive(vec![Say::Refused { why: Refusal::Tree, message: "a \u{1b}[31mred\u{202e} lie".into() }]).await;
     assert_eq!(refused, ReceiveError::Refused { path: String::new(), why: "a [31mred lie".into() });
     let other = receive(tree(vec![directory("a")])).await;
     assert_eq!(other, ReceiveError::Differs, "a root that is not that of the tree");

@@ -15,6 +15,12 @@ fn size() -> usize {
     std::env::var("TRANSFER_MIB").ok().and_then(|v| v.parse().ok()).unwrap_or(32)
 }
 
+/// Time that this process had a processor.
+fn cpu() -> Duration {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(spent.tv_sec as u64, spent.tv_nsec as u32)
+}
+
 fn fill(bench: &Bench, files: usize, each: usize) {
     for n in 0..files {
         fs::write(bench.from().join(format!("f{n}")), noise(n as u64, each)).unwrap();
@@ -39,10 +45,10 @@ async fn under_load(name: &str, files: usize, write: usize) {
         let at = place % (total / write) as u64 * write as u64;
         open[at as usize / each].write_all_at(&noise(n, write), at % each as u64)
     });
-    let began = Instant::now();
+    let (began, start) = (Instant::now(), cpu());
     let mut under = bench.receive(bench.receiver(), order(1));
     under.until(|p| p.rounds >= 1).await;
-    let first = began.elapsed();
+    let (first, first_cpu) = (began.elapsed(), cpu() - start);
     under.until(|p| p.in_step).await;
     let in_step = began.elapsed();
     let rounds = under.progress.borrow().rounds;
@@ -50,16 +56,17 @@ async fn under_load(name: &str, files: usize, write: usize) {
     writer.stop();
     let before = *under.progress.borrow();
     let sealing = Instant::now();
+    let busy = cpu();
     bench.source.seal(1).await.unwrap();
     let sealed = sealing.elapsed();
     under.end().await.1.unwrap();
-    let hold = sealing.elapsed();
+    let (hold, busy) = (sealing.elapsed(), cpu() - busy);
     bench.assert_equal();
     let rate = total as f64 / first.as_secs_f64() / MIB as f64;
     let ratio = before.sent.0 as f64 / total as f64;
     println!(
-        "{name}: first round {first:.0?} ({rate:.0} MiB/s), in step after {in_step:.0?}, {} rounds, dirty {}, took {}, \
-         sent/state {ratio:.2}, sealed in {sealed:.1?}, verified in {hold:.1?}",
+        "{name}: first round {first:.0?} ({rate:.0} MiB/s, {first_cpu:.1?} of processor), in step after {in_step:.0?}, {} rounds, dirty {}, took {}, \
+         sent/state {ratio:.2}, sealed in {sealed:.1?}, verified in {hold:.1?} ({busy:.1?} of processor)",
         before.rounds, before.dirty, before.took
     );
 }
@@ -97,4 +104,42 @@ async fn a_sealed_tree_with_five_dirty_files() {
     under.end().await.1.unwrap();
     println!("256 files, 5 of them dirty: sealed in {sealed:.1?}, verified in {:.1?}", sealing.elapsed());
     bench.assert_equal();
+}
+
+/// Resident memory of this process in KiB.
+fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn many_small_files() {
+    let bench = Bench::new();
+    let count = std::env::var("TRANSFER_FILES").ok().and_then(|v| v.parse().ok()).unwrap_or(1_000_u64);
+    for n in 0..count {
+        let dir = bench.from().join(format!("directory-{}", n / 500));
+        if n % 500 == 0 {
+            fs::create_dir(&dir).unwrap();
+        }
+        fs::write(dir.join(format!("a-file-with-a-name-{n}")), n.to_le_bytes()).unwrap();
+    }
+    let (before, began) = (resident(), Instant::now());
+    let mut under = bench.receive(bench.receiver(), order(1));
+    under.until(|p| p.rounds >= 1).await;
+    let first = began.elapsed();
+    under.until(|p| p.rounds >= 4).await;
+    let (sealing, last) = (Instant::now(), *under.progress.borrow());
+    bench.source.seal(1).await.unwrap();
+    let sealed = sealing.elapsed();
+    let (receiver, received) = under.end().await;
+    received.unwrap();
+    println!(
+        "{count} files: first round {first:.1?}, a round in which nothing changed {}, sealed in {sealed:.1?}, verified in \
+         {:.1?}; {} bytes of memory for each, both ends together",
+        last.took,
+        sealing.elapsed(),
+        resident().saturating_sub(before) * 1024 / count
+    );
+    drop(receiver);
 }
