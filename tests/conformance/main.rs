@@ -1,5 +1,6 @@
 //! One test for each requirement, named after it: real controllers, real agents, real sockets, real programs. Each has
 //! a fleet of its own, judges by what the people concerned would see, and waits for it instead of sleeping.
+#![expect(clippy::print_stderr, reason = "a long test says what it measured and how far it is")]
 
 mod amended;
 mod atomic;

@@ -1,5 +1,6 @@
 //! Flows of real daemons through what goes wrong: killed processes, machines and controllers, work in bulk, wrong input,
 //! and time without a controller. Each test has a fleet of its own and waits for what it expects instead of sleeping.
+#![expect(clippy::print_stderr, reason = "a long test says what it measured and how far it is")]
 
 mod bad_artifact;
 mod bad_host;
