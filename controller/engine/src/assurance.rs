@@ -106,14 +106,11 @@ fn interactivity(model: &Model, service: &Service, max: Micros, now: Timestamp) 
     let (measured, status, budget) = match &own {
         Some(own) => {
             let budget = budget::of_interactivity(own, now);
-            let slow = own.month(now).slow_share().unwrap_or_default();
-            let p95 = felt.map_or(String::new(), |p| format!("{p} at the front doors in the last hour; "));
-            (format!("{p95}{slow} took longer this month"), spent(&budget), Some(budget))
+            (felt.map_or(String::new(), |p| p.to_string()), spent(&budget), Some(budget))
         }
         None => {
             let p95 = answer_p95(model, service);
-            let text = p95.map_or(String::new(), |p| format!("{p} by health checks and round trips"));
-            (text, verdict(p95.map(|p| p <= max)), None)
+            (p95.map_or(String::new(), |p| p.to_string()), verdict(p95.map(|p| p <= max)), None)
         }
     };
     let predicted = service.predicted.and_then(|p| p.p95).map_or(String::new(), |p| p.to_string());

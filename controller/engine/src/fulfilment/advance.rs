@@ -351,7 +351,11 @@ fn update_service(draft: &mut Draft<'_>, service: &Arc<Service>) {
         // Requests that wait for a move are answered: nobody misses the service meanwhile.
         let held = relocation::is_held(draft, service);
         let healthy = held || all.iter().any(|a| is_healthy(a) && is_seen(draft, a.host));
-        let unseen = next.status == OperatingStatus::Unknown;
+        // What is silent may run; what was on a host that is lost does not answer anybody, also while it waits for it.
+        let is_lost = |a: &Arc<Assignment>| {
+            draft.model.hosts.get(&a.host).is_none_or(|h| matches!(h.state, HostState::Lost | HostState::Revoked))
+        };
+        let unseen = next.status == OperatingStatus::Unknown && !all.iter().all(is_lost);
         if healthy && next.completed_at.is_none() && !next.is_task() {
             next.completed_at = Some(draft.now);
         }
