@@ -429,7 +429,8 @@ impl Fleet {
     /// # Errors
     /// It has none.
     pub fn url(service: &Service) -> anyhow::Result<String> {
-        let port = service.placements.iter().flat_map(|p| &p.ports).next().context("the service has no port")?;
+        let serving = service.placements.iter().filter(|p| p.state != "releasing");
+        let port = serving.flat_map(|p| &p.ports).next().context("the service has no port")?;
         Ok(format!("http://127.0.0.1:{}", port.port))
     }
 }
