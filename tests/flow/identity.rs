@@ -185,7 +185,11 @@ async fn a_revoked_host_is_cut_off_and_its_work_goes_elsewhere() -> Result<()> {
 
     let moved = fleet.running_where("notes", |s| s.placements.iter().any(|p| p.host != here)).await?;
     ensure!(moved.id == service.id && moved.placements.iter().all(|p| p.host != here), "{moved:#?}");
-    let step = moved.replacements.last().context("its change of place is kept")?;
+    // It is kept once the move is over, a moment after the new copy runs.
+    let kept = eventually_ok("the change of place to be kept", PATIENCE, || async {
+        fleet.client.service("notes").await?.replacements.last().cloned().context("its change of place is kept")
+    });
+    let step = kept.await?;
     ensure!(step.from == here && step.reason.contains("revoked"), "{step:?}");
     ensure!(http::body_of(&Fleet::url(&moved)?, PATIENCE).await?.starts_with("notes on "));
 

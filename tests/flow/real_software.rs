@@ -15,6 +15,8 @@ use super::redis::{Writer, read_all};
 
 /// Moves of each; `bench move` does more of them.
 const MOVES: usize = 3;
+/// One after the other: each keeps the machine busy by itself.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 const PG: &str = "/usr/lib/postgresql/15/bin";
 
 /// Two servers of the provider's, and the customer's computer with the front doors.
@@ -70,6 +72,7 @@ owners = ["provider"]
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn row_30_redis_loses_no_acknowledged_write_and_its_client_reconnects_once_a_move() -> anyhow::Result<()> {
+    let _turn = TURN.lock().await;
     let fleet = fleet(&[]).await?;
     fleet.order_completed(&redis()?).await?;
     let door = fleet.door("store", "laptop").await?;
@@ -106,6 +109,7 @@ owners = ["provider"]
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nginx_fails_no_request_of_wrk() -> anyhow::Result<()> {
+    let _turn = TURN.lock().await;
     let fleet = fleet(&[("nginx", "/usr/sbin/nginx")]).await?;
     fleet.order_completed(&nginx()?).await?;
     let door = fleet.door("web", "laptop").await?;
@@ -160,6 +164,7 @@ owners = ["provider"]
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgresql_loses_no_committed_transaction() -> anyhow::Result<()> {
+    let _turn = TURN.lock().await;
     let owner = std::fs::read_to_string("/etc/passwd")?;
     let user = owner.lines().find_map(|l| l.strip_prefix("postgres:x:")?.split(':').next()?.parse().ok());
     let fleet = fleet(&[("postgresql-15", &format!("{PG}/postgres"))]).await?;
