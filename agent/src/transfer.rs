@@ -5,8 +5,8 @@
 //! it lacks. Each round is shorter than the one before, until the source is sealed and one last round brings exactly what
 //! was measured. What changed is found by looking, not by being told: see [`pass`](self) for what counts as proof.
 //!
-//! Memory: about 350 bytes for each entry and 48 for each block of 64 KiB, on both hosts: 350 MB for a million files,
-//! 0.8 MB for each GiB. Nothing is ever kept whole but the list: files are read and written in blocks.
+//! Memory: measured, 1.5 KB for each small file on each host at the most, when all of them are new; for larger ones
+//! 50 bytes for each block of 64 KiB, 0.8 MB for each GiB, on top. Nothing is ever kept whole but the list: files are read and written in blocks.
 
 mod content;
 mod error;

@@ -122,7 +122,9 @@ fn collect(
     let mut gone = vec![false; jobs.len()];
     let mut open: Option<(usize, Content, Vec<u128>, Stamp, bool)> = None;
     let mut close = |open: Option<(usize, Content, Vec<u128>, Stamp, bool)>| {
-        if let Some((job, content, quick, stamp, is_stable)) = open {
+        if let Some((job, mut content, quick, stamp, is_stable)) = open {
+            content.runs.shrink_to_fit();
+            content.digests.shrink_to_fit();
             out[job] = Some(Measured { content: Arc::new(content), quick: quick.into(), stamp, is_stable });
         }
     };

@@ -1,14 +1,15 @@
 //! What is here, and what has yet to be done about it. Only the receiver writes there.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::{fmt, io};
 
 use chandler_protocol::Digest;
 use chandler_protocol::transfer::Content;
-use rustix::fs::AtFlags;
+use rustix::fs::{AtFlags, FlockOperation};
 use tokio::sync::Semaphore;
 
 use super::Limits;
@@ -21,8 +22,8 @@ use super::pass::Look;
 use super::tree::{Numbers, Tree, beneath};
 use super::{journal, root};
 
-/// The directory that a state is received into.
-#[derive(Debug)]
+/// The directory that a state is received into. Locked for as long as anything of it is under way: what was dropped may
+/// still be writing.
 pub(super) struct Ground {
     pub(super) dir: PathBuf,
     pub(super) journal: PathBuf,
@@ -66,12 +67,22 @@ pub(super) struct Local {
 /// Most pieces of work on blocking threads at one time.
 pub(super) const BUSY_MAX: u32 = 64;
 
+impl fmt::Debug for Ground {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ground").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
 impl Ground {
-    /// Looks at what is here already.
-    pub(super) fn open(dir: PathBuf, journal: PathBuf, limits: Limits) -> Result<Self, ReceiveError> {
+    /// Looks at what is here already. `None`: somebody else still writes here.
+    pub(super) fn open(dir: PathBuf, journal: PathBuf, limits: Limits) -> Result<Option<Self>, ReceiveError> {
         let failed = |e: &io::Error| ReceiveError::io(&dir, b"", e);
         std::fs::create_dir_all(&dir).map_err(|e| failed(&e))?;
         let inside = Inside::open(&dir).map_err(|e| failed(&e))?;
+        match rustix::fs::flock(inside.root(), FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            locked => locked.map_err(|e| failed(&e.into()))?,
+        }
         let mut tree = Tree::new(Numbers::default());
         journal::recall(&journal, &mut tree);
         // What is here already counts for no limit: it may be what a larger state left.
@@ -98,7 +109,7 @@ impl Ground {
         // Until the source has told what shall be here, everything may be too much.
         state.want.dirty = state.local.here.keys().cloned().collect();
         let busy = Arc::new(Semaphore::new(BUSY_MAX as usize));
-        Ok(Self { dir, journal, inside, limits, state: Mutex::new(state), busy })
+        Ok(Some(Self { dir, journal, inside, limits, state: Mutex::new(state), busy }))
     }
 
     /// What the file system said.
@@ -192,7 +203,12 @@ impl Local {
             let wanted = want.items.get(&path).and_then(Item::content).filter(|w| ***w == now);
             let now = wanted.map_or_else(|| Arc::new(now), Arc::clone);
             self.set_content(&path, now);
-            self.unread.entry(path).or_default().extend(blocks);
+            match self.unread.entry(path) {
+                Entry::Vacant(entry) => {
+                    entry.insert(blocks);
+                }
+                Entry::Occupied(mut entry) => entry.get_mut().extend(blocks),
+            }
         }
     }
 

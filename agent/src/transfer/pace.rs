@@ -20,7 +20,7 @@ const LONGEST: Duration = Duration::from_millis(400);
 const SHRINKS: u64 = 80;
 /// So many bytes say something about the rate.
 const TELLING: u64 = 256 << 10;
-/// What a disk takes, in bytes a second, before one was measured; and what a link carries.
+/// What a disk takes, in bytes a second, before one was measured.
 const USUAL_RATE: u64 = 200 << 20;
 /// Between two rounds.
 const GAP_MIN: Duration = Duration::from_millis(100);
@@ -122,11 +122,9 @@ impl Pace {
         progress.size = round.looked.size;
         progress.dirty = Bytes(round.total);
         progress.took = Micros::from_std(round.took);
-        let link = if progress.rate.0 == 0 { USUAL_RATE } else { progress.rate.0 };
-        let last = round.looked.took.to_std()
-            + span(round.total, link)
-            + span(round.unsynced, self.disk)
-            + Duration::from_millis(5);
+        // Of little, the time it took says more than any rate.
+        let carrying = if round.fetched < TELLING { round.fetching } else { span(round.total, progress.rate.0) };
+        let last = round.looked.took.to_std() + carrying + span(round.unsynced, self.disk) + Duration::from_millis(5);
         // The first round says how large the state is, not how quickly it changes.
         let is_known = progress.rounds > 1 || round.total == 0;
         progress.in_step = is_known && (last <= SHORT || (self.stuck >= 2 && last <= LONGEST));

@@ -39,6 +39,8 @@ pub(super) struct Look<'a> {
     pub(super) hints: Option<&'a BTreeSet<Vec<u8>>>,
 }
 
+/// Most entries that are read before they are taken over.
+const TOGETHER: usize = 4_096;
 /// How often the final look is repeated when a file changes under it.
 const TRIES: u32 = 3;
 
@@ -77,46 +79,20 @@ impl Tree {
                 wanted.push((Arc::clone(path), *stamp));
             }
         }
-        let is_first_name =
-            |path: &Path, stamp: &Stamp| first_names.get(&stamp.inode).is_none_or(|first| first == path);
-        let files = wanted.iter().filter(|(p, s)| s.kind() == FileType::RegularFile && is_first_name(p, s));
-        let jobs: Vec<Job> =
-            files.map(|(p, s)| Job { path: Arc::clone(p), size: s.size, before: self.measured(p) }).collect();
-        let measured = measure(look.inside, &jobs, look.seed, look.stop)?;
-        let mut measured: BTreeMap<Path, Option<Measured>> = jobs.into_iter().map(|j| j.path).zip(measured).collect();
         let generation = self.generation + 1;
-        let mut has_changed = false;
-        let mut unstable = None;
-        let mut fresh = Vec::new();
-        for (path, stamp) in wanted {
-            let file = match measured.remove(&path) {
-                Some(None) => {
-                    // It went away meanwhile. The next look tells.
-                    unstable = Some(path);
-                    continue;
-                }
-                other => other.flatten(),
-            };
-            let Some(node) = self.node(look, &path, stamp, file, &first_names)? else {
-                unstable = Some(path);
-                continue;
-            };
-            if node.item.content().is_some() && !node.is_stable(stamp) {
-                unstable = Some(Arc::clone(&path));
-            }
-            has_changed |= self.put(&path, node.into_node(look), generation);
-            fresh.push(path);
+        let mut seen = Seen::default();
+        for some in wanted.chunks(TOGETHER) {
+            self.read(look, some, &first_names, generation, &mut seen)?;
         }
-        has_changed |= !gone.is_empty();
+        if !gone.is_empty() {
+            self.generation = generation;
+        }
         for path in gone {
             self.remove(&path, generation);
         }
-        if let Some(path) = self.mend(&fresh, generation) {
-            has_changed = true;
-            unstable = Some(path);
-        }
-        if has_changed {
+        if let Some(path) = self.mend(&seen.fresh, generation) {
             self.generation = generation;
+            seen.unstable = Some(path);
         }
         if self.weight > LIST_MAX {
             return Err(TreeError::refused(b"", "the names and attributes of the state are too long together"));
@@ -124,7 +100,47 @@ impl Tree {
         if self.data > look.limits.data {
             return Err(TreeError::refused(b"", format!("the state is larger than {} bytes", look.limits.data)));
         }
-        Ok(unstable)
+        Ok(seen.unstable)
+    }
+
+    /// Reads some entries and takes them over: also when a later one cannot be read, or the look is broken off.
+    fn read(
+        &mut self,
+        look: &Look<'_>,
+        wanted: &[(Path, Stamp)],
+        first_names: &BTreeMap<u64, Path>,
+        generation: u64,
+        seen: &mut Seen,
+    ) -> Result<(), TreeError> {
+        let is_first_name =
+            |path: &Path, stamp: &Stamp| first_names.get(&stamp.inode).is_none_or(|first| first == path);
+        let files = wanted.iter().filter(|(p, s)| s.kind() == FileType::RegularFile && is_first_name(p, s));
+        let jobs: Vec<Job> =
+            files.map(|(p, s)| Job { path: Arc::clone(p), size: s.size, before: self.measured(p) }).collect();
+        let measured = measure(look.inside, &jobs, look.seed, look.stop)?;
+        let mut measured: BTreeMap<Path, Option<Measured>> = jobs.into_iter().map(|j| j.path).zip(measured).collect();
+        for (path, stamp) in wanted {
+            let file = match measured.remove(path) {
+                Some(None) => {
+                    // It went away meanwhile. The next look tells.
+                    seen.unstable = Some(Arc::clone(path));
+                    continue;
+                }
+                other => other.flatten(),
+            };
+            let Some(node) = self.node(look, path, *stamp, file, first_names)? else {
+                seen.unstable = Some(Arc::clone(path));
+                continue;
+            };
+            if node.item.content().is_some() && !node.is_stable(*stamp) {
+                seen.unstable = Some(Arc::clone(path));
+            }
+            if self.put(path, node.into_node(look), generation) {
+                self.generation = generation;
+            }
+            seen.fresh.push(Arc::clone(path));
+        }
+        Ok(())
     }
 
     /// Everything, and what is no more.
@@ -224,6 +240,15 @@ impl Tree {
         let item = Item { id: 0, inode: stamp.inode, meta, what };
         Ok(Some(Fresh { item, stamp, file }))
     }
+}
+
+/// What one look came across.
+#[derive(Default)]
+struct Seen {
+    /// A file that changed while it was read.
+    unstable: Option<Path>,
+    /// What was taken over, in order.
+    fresh: Vec<Path>,
 }
 
 /// An entry that was just looked at.

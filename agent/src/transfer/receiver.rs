@@ -9,6 +9,7 @@ use chandler_protocol::transfer::{Ask, Say};
 use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 
 use super::Limits;
 use super::error::ReceiveError;
@@ -17,6 +18,10 @@ use super::intake::lie;
 use super::local::{BUSY_MAX, Ground};
 use super::round::Rounds;
 use super::wire::Wire;
+
+/// How long a receiver waits for another one that was dropped, and how often it looks.
+const BUSY: Duration = Duration::from_secs(30);
+const BUSY_LOOK: Duration = Duration::from_millis(5);
 
 /// Receives a state into a directory, in which nobody else writes.
 #[derive(Debug)]
@@ -59,15 +64,7 @@ impl Receiver {
         F: Future<Output = io::Result<S>>,
     {
         self.settled().await;
-        let ground = match &self.ground {
-            Some(ground) => Arc::clone(ground),
-            None => {
-                let (dir, journal, limits) = (self.dir.clone(), self.journal.clone(), self.limits);
-                let opened = tokio::task::spawn_blocking(move || Ground::open(dir, journal, limits));
-                let ground = opened.await.map_err(|_| ended())??;
-                Arc::clone(self.ground.insert(Arc::new(ground)))
-            }
-        };
+        let ground = self.ground().await?;
         let (seal, sealing) = watch::channel(false);
         let rounds = Rounds::new(ground, *order, sealing).run(&open, &tell);
         let received = tokio::select! {
@@ -75,14 +72,38 @@ impl Receiver {
             received = rounds => received,
             error = sealed(&open, &seal) => Err(error),
         };
-        if received == Err(ReceiveError::Differs) {
-            // Whatever is wrong with the account of what is here, the files can be measured: next time they are.
-            self.settled().await;
-            self.ground = None;
-            let journal = self.journal.clone();
-            let _ = tokio::task::spawn_blocking(move || std::fs::remove_file(journal)).await;
+        match &received {
+            // Whoever runs on it now may write there.
+            Ok(_) => self.ground = None,
+            Err(ReceiveError::Differs) => {
+                // Whatever is wrong with the account of what is here, the files can be measured: next time they are.
+                self.ground = None;
+                let journal = self.journal.clone();
+                let _ = tokio::task::spawn_blocking(move || std::fs::remove_file(journal)).await;
+            }
+            Err(_) => {}
         }
         received
+    }
+
+    /// The directory, once nobody else writes there any more: a receiver that was dropped may for a moment.
+    async fn ground(&mut self) -> Result<Arc<Ground>, ReceiveError> {
+        if let Some(ground) = &self.ground {
+            return Ok(Arc::clone(ground));
+        }
+        let began = Instant::now();
+        loop {
+            let (dir, journal, limits) = (self.dir.clone(), self.journal.clone(), self.limits);
+            let opened = tokio::task::spawn_blocking(move || Ground::open(dir, journal, limits));
+            if let Some(ground) = opened.await.map_err(|_| ended())?? {
+                return Ok(Arc::clone(self.ground.insert(Arc::new(ground))));
+            }
+            if began.elapsed() > BUSY {
+                let (path, why) = (self.dir.display().to_string(), "somebody else receives into it".into());
+                return Err(ReceiveError::Io { path, why });
+            }
+            sleep(BUSY_LOOK).await;
+        }
     }
 
     /// Waits until nothing of a run that was dropped still writes.

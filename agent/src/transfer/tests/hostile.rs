@@ -227,21 +227,26 @@ async fn row_27_a_source_refuses_links_out_and_leaves_out_what_is_no_file() {
 
 #[tokio::test]
 async fn row_27_links_planted_at_the_target_are_not_followed() {
-    let bench = Bench::new();
-    fs::create_dir(bench.from().join("d")).unwrap();
-    fs::write(bench.from().join("d/f"), b"from the source").unwrap();
-    let outside = bench.dir.path().join("outside");
-    fs::create_dir(&outside).unwrap();
-    fs::write(outside.join("f"), b"untouched").unwrap();
-    let mut under = bench.receive(bench.receiver(), order(1));
-    under.until(|p| p.in_step).await;
-    fs::remove_dir_all(bench.to().join("d")).unwrap();
-    symlink(&outside, bench.to().join("d")).unwrap();
-    fs::write(bench.from().join("d/f"), b"more from the source").unwrap();
-    bench.source.seal(1).await.unwrap();
-    let received = under.end().await.1;
-    assert!(received.is_err(), "{received:?}");
-    assert_eq!(fs::read(outside.join("f")).unwrap(), b"untouched");
+    for is_inside in [false, true] {
+        let bench = Bench::new();
+        for dir in ["d", "e"] {
+            fs::create_dir(bench.from().join(dir)).unwrap();
+            fs::write(bench.from().join(dir).join("f"), b"as it was").unwrap();
+        }
+        let outside = bench.dir.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("f"), b"as it was").unwrap();
+        let mut under = bench.receive(bench.receiver(), order(1));
+        under.until(|p| p.in_step).await;
+        let victim = if is_inside { bench.to().join("e") } else { outside };
+        fs::remove_dir_all(bench.to().join("d")).unwrap();
+        symlink(if is_inside { "e".as_ref() } else { victim.as_path() }, bench.to().join("d")).unwrap();
+        fs::write(bench.from().join("d/f"), b"more from the source").unwrap();
+        bench.source.seal(1).await.unwrap();
+        let received = under.end().await.1;
+        assert!(received.is_err(), "{received:?}");
+        assert_eq!(fs::read(victim.join("f")).unwrap(), b"as it was");
+    }
 }
 
 #[tokio::test]

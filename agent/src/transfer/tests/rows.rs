@@ -126,31 +126,31 @@ fn map(file: &File, length: usize) -> &'static mut [u8] {
 
 #[tokio::test]
 async fn row_21_a_store_that_moved_no_stamp_is_found_at_the_end() {
-    let bench = Bench::new();
-    let path = bench.from().join("mapped");
-    fs::write(&path, vec![1; MIB]).unwrap();
-    let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-    let map = map(&file, MIB);
-    let mut under = bench.receive(bench.receiver(), order(1));
-    under.until(|p| p.in_step).await;
-    map[5] = 2;
-    let before = fs::metadata(&path).unwrap();
-    let rounds = under.progress.borrow().rounds;
-    under.until(|p| p.rounds > rounds + 1).await;
-    let mut stores = 0;
-    while stores < 100_000 {
-        stores += 1;
-        map[6] = stores as u8;
-        map[7] = 3;
-        let after = fs::metadata(&path).unwrap();
-        if (after.ctime(), after.ctime_nsec()) == (before.ctime(), before.ctime_nsec()) {
-            break;
+    let stamp = |path: &std::path::Path| {
+        let meta = fs::metadata(path).unwrap();
+        (meta.ctime(), meta.ctime_nsec(), meta.mtime(), meta.mtime_nsec())
+    };
+    // The kernel may write the page out just then, and the store moves a stamp after all.
+    for _ in 0..50 {
+        let bench = Bench::new();
+        let path = bench.from().join("mapped");
+        fs::write(&path, vec![1; MIB]).unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let map = map(&file, MIB);
+        bench.source.shared.look().unwrap();
+        map[5] = 2;
+        bench.source.shared.look().unwrap();
+        let before = stamp(&path);
+        map[6] = 3;
+        let is_unseen = stamp(&path) == before;
+        let root = bench.source.seal(1).await.unwrap();
+        let afresh = crate::transfer::Source::new(bench.from(), 8);
+        assert_eq!(afresh.seal(1).await.unwrap(), root, "the last store is in it");
+        if is_unseen {
+            return;
         }
     }
-    let root = bench.source.seal(1).await.unwrap();
-    assert_eq!(under.end().await.1.unwrap().root, root);
-    assert_eq!(fs::read(bench.to().join("mapped")).unwrap()[..8], fs::read(&path).unwrap()[..8]);
-    bench.assert_equal();
+    panic!("no store moved no stamp: nothing was tested");
 }
 
 #[tokio::test]
@@ -224,8 +224,7 @@ async fn row_24_a_writer_that_beats_the_link_is_never_in_step_and_says_so() {
         file.write_all(&noise(n, 16 << 10))
     });
     let mut under = bench.receive_by(bench.receiver(), order(1), super::bench::narrow(2 << 20));
-    // Each round takes twice as long as the one before: after a few it is beyond any hold.
-    under.until(|p| p.rounds >= 6).await;
+    under.until(|p| p.rounds >= 2 && p.dirty.0 > MIB as u64).await;
     let progress = *under.progress.borrow();
     assert!(!progress.in_step, "{progress:?}");
     // Those who decide see why: in the time of one round more than the link carries in the hold.
