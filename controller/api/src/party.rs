@@ -14,6 +14,8 @@ pub enum PartyRole {
     ServiceProvider,
     /// Sells spare capacity of its computers.
     SiteOwner,
+    /// Runs another controller: `chandler partner invite` makes one.
+    Partner,
 }
 
 /// Asks for a new party.

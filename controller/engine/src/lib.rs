@@ -21,6 +21,7 @@ pub mod model;
 pub mod movement;
 pub mod order;
 pub mod outlook;
+pub mod partner;
 pub mod party;
 pub mod placement;
 pub mod relocation;

@@ -24,6 +24,7 @@ use crate::identity::{JoinToken, Token};
 use crate::movement::Move;
 use crate::order::Order;
 use crate::outlook::Outlook;
+use crate::partner::{Invitation, Partner};
 use crate::party::Party;
 use crate::placement::Decision;
 use crate::service::{Assignment, ClosedAssignment, Service, ServiceState};
@@ -231,6 +232,10 @@ records! {
     Outlook outlooks: SiteId => Outlook, |v: &Outlook| v.site, |v: &Outlook| v.site.to_string();
     /// Bills.
     Bill bills: BillId => Bill, |v: &Bill| v.id, |v: &Bill| v.id.to_string();
+    /// Partners: other controllers that capacity is sold to or bought from.
+    Partner partners: PartyId => Partner, |v: &Partner| v.party, |v: &Partner| v.party.to_string();
+    /// Invitations of partners by the hash of their secret.
+    Invitation invitations: [u8; 32] => Invitation, |v: &Invitation| v.secret_hash, |v: &Invitation| Digest(v.secret_hash).to_string();
 }
 
 /// One change, applied to the model and written to the store in the same transaction.
@@ -281,7 +286,9 @@ from_record!(
     Move,
     ProviderCriteria,
     Outlook,
-    Bill
+    Bill,
+    Partner,
+    Invitation
 );
 
 impl From<Event> for Change {

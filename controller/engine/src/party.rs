@@ -12,6 +12,8 @@ pub enum PartyRole {
     ServiceProvider,
     /// Sells spare capacity of its computers.
     SiteOwner,
+    /// Runs another controller: buys capacity here, sells some, or both.
+    Partner,
 }
 
 /// An organisation or person.

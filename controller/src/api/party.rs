@@ -50,6 +50,8 @@ pub(super) async fn create(State(api): Api, caller: Caller, request: Request) ->
     let mut fields = Fields::default();
     fields.check(is_name(&wanted.name), "name", NAME_FORM);
     fields.check(!wanted.roles.is_empty(), "roles", "write at least one of customer, serviceProvider, siteOwner");
+    let is_partner = wanted.roles.contains(&ShownRole::Partner);
+    fields.check(!is_partner, "roles", "a partner is not made but invited: chandler partner invite NAME");
     fields.finish()?;
     post.commit(&api, move |draft| {
         if draft.model.party_named(&wanted.name).is_some() {
@@ -86,6 +88,7 @@ fn shown(party: &Party) -> Shown {
         PartyRole::Customer => ShownRole::Customer,
         PartyRole::ServiceProvider => ShownRole::ServiceProvider,
         PartyRole::SiteOwner => ShownRole::SiteOwner,
+        PartyRole::Partner => ShownRole::Partner,
     });
     Shown { id: party.id, name: party.name.clone(), roles: roles.collect() }
 }
@@ -95,5 +98,6 @@ const fn role(role: ShownRole) -> PartyRole {
         ShownRole::Customer => PartyRole::Customer,
         ShownRole::ServiceProvider => PartyRole::ServiceProvider,
         ShownRole::SiteOwner => PartyRole::SiteOwner,
+        ShownRole::Partner => PartyRole::Partner,
     }
 }
