@@ -33,6 +33,14 @@ pub enum Noun {
     Controller,
     /// A change of place.
     Move,
+    /// A partner.
+    Partner,
+    /// Capacity that was sold to or bought from a partner.
+    Lease,
+    /// A standing offer of capacity.
+    Offer,
+    /// A contested receipt.
+    Dispute,
 }
 
 impl Noun {
@@ -52,6 +60,10 @@ impl Noun {
             Self::Bill => "bill",
             Self::Controller => "controller",
             Self::Move => "move",
+            Self::Partner => "partner",
+            Self::Lease => "lease",
+            Self::Offer => "offer",
+            Self::Dispute => "dispute",
         }
     }
 }

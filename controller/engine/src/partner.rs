@@ -1,6 +1,8 @@
 //! Partners: other controllers that capacity is sold to or bought from, how one becomes a partner, and whose
 //! certificates are good for which of them.
 
+pub mod onboarding;
+
 use chandler_protocol::{PartyId, Timestamp};
 use serde::{Deserialize, Serialize};
 
