@@ -6,6 +6,7 @@
 mod content;
 mod error;
 mod events;
+mod partner;
 mod transport;
 
 use std::future::Future;

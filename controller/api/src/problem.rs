@@ -146,6 +146,28 @@ codes! {
         "Publish it first: chandler artifact publish PATH --name N --version V.";
     DIGEST_MISMATCH "E0402" 422 1 "the content is not what its digest says"
         "It was damaged on the way. Send it again.";
+    NOT_AN_INVITATION "E0410" 400 2 "that is not an invitation"
+        "Give the whole text that chandler partner invite printed there: chandler partner accept --invitation-file FILE --name NAME --may buy.";
+    INVITATION_REFUSED "E0411" 403 4 "the invitation is unknown, used, withdrawn or expired"
+        "Ask the partner for a new one: chandler partner invite NAME --may buy.";
+    OWN_PARTNER "E0412" 422 6 "a controller cannot be its own partner"
+        "An invitation is accepted at another controller. Check --url.";
+    PARTNER_TAKEN "E0413" 409 6 "another partner has this identity"
+        "A bundle is good for one partner. Look: chandler partner list. End the other partnership first, or use its name.";
+    NOT_LISTENING "E0414" 409 6 "this controller does not listen for partners"
+        "Start it with --federation ADDR (or federation in its settings). A controller that only buys needs none.";
+    PARTNER_UNREACHABLE "E0415" 503 9 "the partner cannot be reached"
+        "Its controller is down, or the way to its federation address is closed. chandler partner show NAME tells the address.";
+    NOT_THE_PARTNER "E0416" 403 4 "another controller answers than the partner"
+        "Its certificate does not lead to the CA that is pinned for it. If its CA was rotated, ask for its bundle by a way you trust, compare the fingerprint, and pin it: chandler partner trust NAME --bundle FILE. If not, find out who answers at that address.";
+    NOT_A_PARTNER "E0417" 403 4 "no active partner has this certificate"
+        "The other controller does not know yours, or pins another CA of it. Its operator pins yours: chandler partner bundle here, chandler partner trust NAME --bundle FILE there.";
+    PARTNER_CUT "E0418" 403 4 "the partnership is suspended or over"
+        "Its operator says why: chandler partner show NAME. chandler partner resume NAME ends a suspension.";
+    OUT_OF_SCOPE "E0419" 403 4 "a partner may not do this here"
+        "Each side says what the other may: buy, sell or both. chandler partner show NAME.";
+    NOT_A_BUNDLE "E0420" 422 1 "that is not a bundle of CA certificates"
+        "Give what chandler partner bundle prints at the partner: one to four CA certificates of one trust domain, in PEM.";
     WAIT_TIMED_OUT "E0501" 504 8 "the wait timed out; the work goes on"
         "Look again with the show command.";
 }
