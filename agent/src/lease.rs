@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use chandler_protocol::lease::{LEASES_MAX, LeaseGrant, LeaseRequest, LeaseWanted};
+use chandler_protocol::lease::{LEASES_MAX, LeaseGrant, LeasePart, LeaseRequest, LeaseWanted};
 use chandler_protocol::{AssignmentId, Micros};
 use tokio::sync::{Notify, watch};
 
@@ -104,15 +104,23 @@ impl Book {
         Some(LeaseRequest { nonce, wanted })
     }
 
-    /// An answer arrived. One to a request that is not known, or a second one to the same, changes nothing.
-    fn answered(&mut self, grant: &LeaseGrant, now: Micros) {
-        let Some(sent) = self.sent.remove(&grant.nonce) else { return };
+    /// An answer arrived. One to a request that is not known, or a second one to the same, changes nothing. One that is
+    /// `about` some of what was asked for says nothing of the rest: that is answered by others.
+    fn answered(&mut self, grant: &LeaseGrant, about: Option<&[AssignmentId]>, now: Micros) {
+        let sent = match about {
+            None => self.sent.remove(&grant.nonce),
+            Some(_) => self.sent.get(&grant.nonce).copied(),
+        };
+        let Some(sent) = sent else { return };
         let lasts = Micros(grant.lasts.0.clamp(0, LASTS_MAX.0));
         let renew = Micros(grant.renew.0.clamp(RENEW_MIN.0, (lasts.0 / 2).max(RENEW_MIN.0)));
         self.window = Micros(renew.0 / 4);
         let given: BTreeMap<AssignmentId, &LeaseWanted> =
             grant.given.iter().take(LEASES_MAX).map(|g| (g.assignment, g)).collect();
         for (id, want) in &mut self.wants {
+            if about.is_some_and(|ids| !ids.contains(id)) {
+                continue;
+            }
             let is_answer = want.asked == Some(grant.nonce);
             match given.get(id).filter(|g| g.epoch == want.epoch && g.generation > 0) {
                 Some(g) => {
@@ -208,7 +216,13 @@ impl Leases {
 
     /// An answer arrived.
     pub(crate) fn answered(&self, grant: &LeaseGrant, now: Micros) {
-        lock(&self.book).answered(grant, now);
+        lock(&self.book).answered(grant, None, now);
+    }
+
+    /// The answer to a part of a request arrived.
+    pub(crate) fn answered_in_part(&self, part: &LeasePart, now: Micros) {
+        let about: Vec<_> = part.about.iter().copied().take(LEASES_MAX).collect();
+        lock(&self.book).answered(&part.grant, Some(&about), now);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Asking for leases: at once, then in time; answers that are lost, repeated, late or in another order.
 
+use chandler_protocol::lease::LeasePart;
+
 use super::*;
 
 fn id(n: u8) -> AssignmentId {
@@ -84,6 +86,26 @@ fn what_is_refused_is_asked_for_anew_and_what_is_held_runs_on() {
     assert_eq!(asked.wanted, [wanted(1, 5, 0)], "a new one, not the one that was refused");
     leases.answered(&grant(asked.nonce, &[wanted(1, 5, 4)]), ms(3_252));
     assert_eq!((until(&word), word.borrow().is_refused), (Some((4, ms(12_251))), false));
+}
+
+#[test]
+fn several_controllers_answer_one_request_each_for_its_own() {
+    let leases = leases();
+    let (own, guest) = (leases.want(id(1), 5, 0, ms(0)), leases.want(id(2), 7, 0, ms(0)));
+    let asked = leases.request(ms(0)).unwrap();
+    let part = |about: &[u8], given: &[LeaseWanted]| LeasePart {
+        grant: grant(asked.nonce, given),
+        about: about.iter().map(|n| id(*n)).collect(),
+    };
+    leases.answered_in_part(&part(&[1], &[wanted(1, 5, 3)]), ms(1));
+    assert_eq!((until(&own), until(&guest)), (Some((3, ms(9_000))), None));
+    assert!(!guest.borrow().is_refused, "nobody has answered for it yet");
+    // Its owner answers later, by way of the home: it counts from when it was asked for all the same.
+    leases.answered_in_part(&part(&[2], &[wanted(2, 7, 4)]), ms(700));
+    assert_eq!((until(&own), until(&guest)), (Some((3, ms(9_000))), Some((4, ms(9_000)))));
+    // A controller gives nothing that it does not answer for.
+    leases.answered_in_part(&part(&[2], &[wanted(1, 5, 9)]), ms(800));
+    assert_eq!(until(&own), Some((3, ms(9_000))));
 }
 
 #[test]

@@ -163,6 +163,7 @@ async fn handle(shared: &Arc<Shared>, outbox: &mut Outbox, message: ControllerMe
         ControllerMessage::UsageAcknowledged(sequence) => lock(&shared.journal).acknowledge(sequence),
         ControllerMessage::Ways(ways) => shared.ways.take(shared, ways),
         ControllerMessage::Lease(grant) => shared.leases.answered(&grant, shared.world.clock.boot()),
+        ControllerMessage::LeasePart(part) => shared.leases.answered_in_part(&part, shared.world.clock.boot()),
         ControllerMessage::Command(command) => {
             let arrived = shared.world.clock.boot();
             let outcome = execute(shared, &command, arrived).await;

@@ -6,8 +6,11 @@ use crate::{Micros, Timestamp};
 
 /// ALPN of the control connection.
 pub const ALPN: &[u8] = b"chandler/1";
-/// The newest version of the messages that this build speaks. Version 2 knows leases, ways and moves.
-pub const VERSION: u16 = 2;
+/// The newest version of the messages that this build speaks. Version 2 knows leases, ways and moves; version 3 work of
+/// several controllers on one host.
+pub const VERSION: u16 = 3;
+/// The first version whose agents can hold leases of several controllers.
+pub const VERSION_GUESTS: u16 = 3;
 /// The first version whose agents can hold a lease, carry tunnels and move state.
 pub const VERSION_MOVES: u16 = 2;
 /// The oldest version that this build still speaks.

@@ -44,3 +44,13 @@ pub struct LeaseGrant {
     /// What was given, in order of id.
     pub given: Vec<LeaseWanted>,
 }
+
+/// The answer to a part of a request. An agent's controller answers for what it owns itself, and passes the rest on to the
+/// controllers that own it; each answer counts from the sending of the same request, however late it comes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeasePart {
+    /// What was given.
+    pub grant: LeaseGrant,
+    /// What was answered, in order of id: of this, what is not in the grant was not given.
+    pub about: Vec<AssignmentId>,
+}

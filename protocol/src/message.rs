@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::{Command, CommandResult};
 use crate::handshake::{Hello, Refusal, Welcome};
 use crate::inventory::HostInventory;
-use crate::lease::{LeaseGrant, LeaseRequest};
+use crate::lease::{LeaseGrant, LeasePart, LeaseRequest};
 use crate::state::{DesiredState, ObservedState};
 use crate::telemetry::Sample;
 use crate::usage::UsageRecord;
@@ -58,4 +58,6 @@ pub enum ControllerMessage {
     Ways(Ways),
     /// The leases that were given. Since version 2.
     Lease(LeaseGrant),
+    /// An answer to a part of a request for leases: the rest is answered by others, later or never. Since version 3.
+    LeasePart(LeasePart),
 }

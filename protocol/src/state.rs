@@ -213,6 +213,8 @@ pub enum Failure {
     Unsupported,
     /// Its state could not be received, or is not what it was to begin with. Since version 2.
     State,
+    /// The capacity for it is not to be had, or not any more: its home says so, not its agent. Since version 3.
+    Lease,
 }
 
 /// What the health checks of one run found, as counts since the start: a lost report loses nothing.

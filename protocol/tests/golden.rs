@@ -114,6 +114,7 @@ fn messages(golden: &mut Golden) {
         Renewed => ControllerMessage::Renewed(vec![0x30, 0x82, 0x02]),
         Ways => ControllerMessage::Ways(sample::ways()),
         Lease => ControllerMessage::Lease(sample::lease_grant()),
+        LeasePart => ControllerMessage::LeasePart(sample::lease_part()),
     });
     every_variant!(golden, JoinResponse {
         Admitted => sample::admitted(),
@@ -175,6 +176,7 @@ fn parts(golden: &mut Golden) {
         Crashing => Failure::Crashing,
         Unsupported => Failure::Unsupported,
         State => Failure::State,
+        Lease => Failure::Lease,
     });
     every_variant!(golden, WorkloadKind {
         Service => WorkloadKind::Service,

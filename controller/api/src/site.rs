@@ -17,6 +17,8 @@ pub enum SiteRole {
     Provider,
     /// Somebody's spare capacity.
     Remote,
+    /// Another provider's servers: sites of this kind come with what a partner offers.
+    Partner,
 }
 
 /// What capacity of a site costs, and earns its owner.

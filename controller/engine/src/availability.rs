@@ -56,6 +56,7 @@ const fn prior(kind: SiteRole) -> (Ppm, i64) {
         SiteRole::Provider => (Ppm(999_000), 24),
         SiteRole::Customer => (Ppm(980_000), 24),
         SiteRole::Remote => (Ppm(950_000), 24),
+        SiteRole::Partner => (Ppm(995_000), 24),
     }
 }
 

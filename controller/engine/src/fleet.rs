@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use chandler_protocol::inventory::HostInventory;
 use chandler_protocol::telemetry::Readings;
-use chandler_protocol::{Bytes, HostId, Micros, MilliCpu, SiteId, Timestamp};
+use chandler_protocol::{Bytes, HostId, Micros, MilliCpu, PartyId, Ppm, SiteId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::availability::History;
@@ -107,6 +107,30 @@ pub struct Host {
     /// Whether new work may come to it.
     #[serde(default)]
     pub drain: Option<Drain>,
+    /// Of a partner's: under which offer it is sold.
+    #[serde(default)]
+    pub terms: Option<LotTerms>,
+}
+
+/// The terms under which a partner sells capacity of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LotTerms {
+    /// Id of the offer at its home.
+    pub offer: String,
+    /// The offer's version.
+    pub version: u64,
+    /// Who is paid by the seller.
+    pub owner: PartyId,
+    /// Share of its time that the seller promises it to be up.
+    pub availability: Ppm,
+    /// How long before it is taken back the buyer is told.
+    pub notice: Micros,
+    /// The least time that is paid for.
+    pub min_term: Micros,
+    /// Why it takes no new lease, if so.
+    pub closed: Option<String>,
+    /// When it is taken back, once that is said.
+    pub reclaimed_at: Option<Timestamp>,
 }
 
 /// Why a host shall be left.

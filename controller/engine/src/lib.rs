@@ -12,6 +12,7 @@ pub mod catalogue;
 pub mod criteria;
 pub mod draft;
 pub mod event;
+pub mod federation;
 pub mod finance;
 pub mod fleet;
 pub mod fulfilment;

@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use chandler_protocol::way::{ObservedDoor, ObservedPath, Told};
+use chandler_protocol::lease::LeaseRequest;
+use chandler_protocol::state::ObservedAssignment;
+use chandler_protocol::way::{ObservedDoor, ObservedPath, ObservedWays, Told};
 use chandler_protocol::{
     AgreementId, AssignmentId, BillId, Digest, HostId, MicroMoney, Micros, MoveId, OrderId, PartyId, ServiceId, SiteId,
     Timestamp, TokenId,
@@ -18,6 +20,7 @@ use crate::assurance::Indicators;
 use crate::catalogue::Offering;
 use crate::criteria::ProviderCriteria;
 use crate::event::Event;
+use crate::federation::{Lease, Tenancy};
 use crate::finance::{Bill, Meter, UsageRow};
 use crate::fleet::{Capacity, Host, HostState, Pulse};
 use crate::identity::{JoinToken, Token};
@@ -117,13 +120,19 @@ macro_rules! records {
             /// How long after it was last given a lease a copy has surely stopped; zero: 12 s. Not in the store.
             pub grace: Micros,
             /// When each leased assignment was last given a lease, by the clock that never jumps. Not in the store.
-            pub leases: OrdMap<AssignmentId, Micros>,
+            pub lease_given: OrdMap<AssignmentId, Micros>,
             /// What each door last said of itself, by service and host. Not in the store.
             pub doors: OrdMap<(ServiceId, HostId), Arc<ObservedDoor>>,
             /// How hosts reach each other: (from, to). Not in the store.
             pub paths: OrdMap<(HostId, HostId), ObservedPath>,
             /// Workloads that were told of their move: the newest attempt of each. Not in the store.
             pub told: OrdMap<AssignmentId, Told>,
+            /// What agents last said of the software of buyers. Not in the store.
+            pub guests: OrdMap<AssignmentId, Arc<ObservedAssignment>>,
+            /// What agents of hosts with guests last said of their ways. Not in the store.
+            pub guest_ways: OrdMap<HostId, Arc<ObservedWays>>,
+            /// The newest requests of agents for leases of guests, which their buyers give. Not in the store.
+            pub guest_asks: OrdMap<HostId, Arc<Vec<LeaseRequest>>>,
             /// ISO 4217 code of the currency of all amounts.
             pub currency: String,
             /// Sums of rated usage.
@@ -150,6 +159,8 @@ macro_rules! records {
             pub moves_by_time: OrdSet<(Timestamp, MoveId)>,
             /// Hosts of each site. Derived.
             pub by_site: OrdMap<SiteId, OrdSet<HostId>>,
+            /// Leases of each host. Derived.
+            pub leases_by_host: OrdMap<HostId, OrdSet<AssignmentId>>,
             /// Sites of each owner. Derived.
             pub by_owner: OrdMap<PartyId, OrdSet<SiteId>>,
             /// Live services that ask for front doors at places of their own choice. Derived.
@@ -230,6 +241,10 @@ records! {
     ProviderCriteria criteria: Option<SiteId> => ProviderCriteria, |v: &ProviderCriteria| v.site, |v: &ProviderCriteria| v.site.map_or_else(|| "fleet".to_owned(), |s| s.to_string());
     /// Smoothed rates of sites.
     Outlook outlooks: SiteId => Outlook, |v: &Outlook| v.site, |v: &Outlook| v.site.to_string();
+    /// Capacity that was sold to or bought from partners.
+    Lease leases: AssignmentId => Lease, |v: &Lease| v.id, |v: &Lease| v.id.to_string();
+    /// What buyers say about hosts.
+    Tenancy tenancies: (HostId, PartyId) => Tenancy, |v: &Tenancy| (v.host, v.buyer), |v: &Tenancy| format!("{}/{}", v.host, v.buyer);
     /// Bills.
     Bill bills: BillId => Bill, |v: &Bill| v.id, |v: &Bill| v.id.to_string();
     /// Partners: other controllers that capacity is sold to or bought from.
@@ -247,6 +262,8 @@ pub enum Change {
     RemoveAssignment(AssignmentId),
     /// What was kept of an assignment that is long gone is forgotten.
     ForgetAssignment(AssignmentId),
+    /// A lease that ended long ago is forgotten.
+    ForgetLease(AssignmentId),
     /// A move that ended long ago is forgotten.
     ForgetMove(MoveId),
     /// An API token is gone.
@@ -286,6 +303,8 @@ from_record!(
     Move,
     ProviderCriteria,
     Outlook,
+    Lease,
+    Tenancy,
     Bill,
     Partner,
     Invitation
@@ -309,6 +328,7 @@ impl Model {
                     Record::Move(m) => self.index_move(m),
                     Record::Host(h) => self.index_host(h),
                     Record::Site(s) => self.index_site(s),
+                    Record::Lease(l) => self.index_lease(l),
                     _ => {}
                 }
                 record.put(self);
@@ -317,11 +337,17 @@ impl Model {
                 if let Some(old) = self.assignments.remove(id) {
                     self.unindex_assignment(&old);
                 }
-                self.leases.remove(id);
+                self.lease_given.remove(id);
                 self.told.remove(id);
             }
             Change::ForgetAssignment(id) => {
                 self.closed_assignments.remove(id);
+            }
+            Change::ForgetLease(id) => {
+                if let Some(old) = self.leases.remove(id) {
+                    self.unindex_lease(&old);
+                }
+                self.guests.remove(id);
             }
             Change::ForgetMove(id) => {
                 if let Some(old) = self.moves.remove(id) {
@@ -443,6 +469,24 @@ impl Model {
         self.by_owner.entry(new.owner).or_default().insert(new.id);
     }
 
+    fn index_lease(&mut self, new: &Arc<Lease>) {
+        if let Some(old) = self.leases.get(&new.id).cloned() {
+            self.unindex_lease(&old);
+        }
+        self.leases_by_host.entry(new.host).or_default().insert(new.id);
+        let reserved = self.reserved.entry(new.host).or_default();
+        *reserved = reserved.plus(new.taken());
+    }
+
+    fn unindex_lease(&mut self, old: &Lease) {
+        if let Some(set) = self.leases_by_host.get_mut(&old.host) {
+            set.remove(&old.id);
+        }
+        if let Some(reserved) = self.reserved.get_mut(&old.host) {
+            *reserved = reserved.minus(old.taken());
+        }
+    }
+
     fn index_order(&mut self, new: &Arc<Order>) {
         self.last_order = self.last_order.max(new.number);
         if new.state.is_final() {
@@ -503,6 +547,22 @@ impl Model {
     pub fn doors_of(&self, service: ServiceId) -> impl Iterator<Item = (HostId, &Arc<ObservedDoor>)> {
         let first = (service, HostId::from_random([0; 10]));
         self.doors.range(first..).take_while(move |((s, _), _)| *s == service).map(|((_, h), door)| (*h, door))
+    }
+
+    /// The leases of one host, in order of id.
+    pub fn leases_of_host(&self, host: HostId) -> impl Iterator<Item = &Arc<Lease>> {
+        self.leases_by_host.get(&host).into_iter().flatten().filter_map(|id| self.leases.get(id))
+    }
+
+    /// What each buyer has said about one host, in order of buyer.
+    pub fn tenancies_of(&self, host: HostId) -> impl Iterator<Item = &Arc<Tenancy>> {
+        let first = (host, PartyId::from_random([0; 10]));
+        self.tenancies.range(first..).take_while(move |((h, _), _)| *h == host).map(|(_, tenancy)| tenancy)
+    }
+
+    /// The partner whose controller is the home of a host; `None` for this controller's own.
+    pub fn home_of(&self, host: HostId) -> Option<PartyId> {
+        self.sites.get(&self.hosts.get(&host)?.site)?.home
     }
 
     /// The party of this name.

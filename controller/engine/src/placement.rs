@@ -85,6 +85,8 @@ pub enum Closing {
     Maintenance,
     /// Its site's hours are over, or will be soon.
     Hours,
+    /// Its owner takes it back soon.
+    Reclaimed,
 }
 
 impl Closing {
@@ -95,6 +97,7 @@ impl Closing {
             Self::Site => "is at a site that is being drained",
             Self::Maintenance => "is at a site that is worked on now or soon",
             Self::Hours => "is at a site whose hours are over now or soon",
+            Self::Reclaimed => "is taken back by its owner soon",
         }
     }
 }

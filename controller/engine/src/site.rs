@@ -12,6 +12,8 @@ pub enum SiteRole {
     Provider,
     /// Somebody's spare capacity.
     Remote,
+    /// Another provider's servers.
+    Partner,
 }
 
 /// What a site's capacity costs, and earns its owner.
@@ -40,4 +42,7 @@ pub struct Site {
     pub rates: Rates,
     /// Counts changes: the ETag.
     pub version: u64,
+    /// The partner whose controller its computers are at home at; absent: this one.
+    #[serde(default)]
+    pub home: Option<PartyId>,
 }

@@ -79,6 +79,7 @@ fn build(model: &Model, caller: Caller, id: SiteId, wanted: &SiteCreate) -> Resu
                 SiteRole::Customer => (PartyRole::Customer, "customer"),
                 SiteRole::Provider => (PartyRole::ServiceProvider, "serviceProvider"),
                 SiteRole::Remote => (PartyRole::SiteOwner, "siteOwner"),
+                SiteRole::Partner => (PartyRole::Partner, "partner"),
             };
             let fits = owner.roles.contains(&needed);
             fields.check(fits, "owner", format!("{} has not the role {text} that such a site needs", owner.name));
@@ -97,6 +98,7 @@ fn build(model: &Model, caller: Caller, id: SiteId, wanted: &SiteCreate) -> Resu
         country: wanted.country.clone(),
         rates,
         version: 1,
+        home: None,
     })
 }
 
@@ -167,6 +169,7 @@ pub(super) const fn shown_role(role: SiteRole) -> ShownRole {
         SiteRole::Customer => ShownRole::Customer,
         SiteRole::Provider => ShownRole::Provider,
         SiteRole::Remote => ShownRole::Remote,
+        SiteRole::Partner => ShownRole::Partner,
     }
 }
 
@@ -175,6 +178,7 @@ const fn role(role: ShownRole) -> SiteRole {
         ShownRole::Customer => SiteRole::Customer,
         ShownRole::Provider => SiteRole::Provider,
         ShownRole::Remote => SiteRole::Remote,
+        ShownRole::Partner => SiteRole::Partner,
     }
 }
 

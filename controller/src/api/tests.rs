@@ -149,7 +149,7 @@ impl World {
                     role,
                     country: "DE".to_owned(),
                     rates: Rates { core_hour: MicroMoney(10_000), gib_hour: MicroMoney(2_000) },
-                    version: 1,
+                    version: 1, home: None,
                 });
             }
             let server = host(2, "server-1", HostState::Active);
@@ -262,6 +262,7 @@ pub(crate) fn host(site: u8, name: &str, state: HostState) -> Host {
         protocol: 2,
         listens: Vec::new(),
         drain: None,
+        terms: None,
     }
 }
 

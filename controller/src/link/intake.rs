@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use chandler_engine::draft::Draft;
 use chandler_engine::fleet::Host;
-use chandler_engine::{assurance, fulfilment};
+use chandler_engine::{assurance, federation, fulfilment};
 use chandler_protocol::handshake::VERSION_MOVES;
 use chandler_protocol::inventory::{HostInventory, PACKAGES_MAX};
 use chandler_protocol::message::{AgentMessage, ControllerMessage};
@@ -175,6 +175,7 @@ impl Intake {
             for service in fulfilment::observe(draft, host, &assignments) {
                 fulfilment::advance(draft, service);
             }
+            federation::guests(draft, host, &assignments);
         })
         .await;
         // Only now: what it shall run may depend on what it says it runs.

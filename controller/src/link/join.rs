@@ -111,6 +111,7 @@ fn enter(draft: &mut Draft<'_>, id: HostId, site: SiteId, wanted: &str, key_fing
         protocol: 0,
         listens: Vec::new(),
         drain: None,
+        terms: None,
     });
     site_name
 }

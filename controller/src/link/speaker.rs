@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use chandler_engine::model::Model;
-use chandler_engine::way;
+use chandler_engine::{federation, way};
 
 use chandler_protocol::HostId;
 use chandler_protocol::command::Command;
@@ -159,12 +159,15 @@ impl<T: PartialEq> Level<T> {
 /// What a host shall run, from its assignments. Beyond what a frame holds, the rest waits until others are done: what is
 /// not named is left as it is, so that holding back is safe. What gives resources back goes first.
 fn desired(model: &Model, host: HostId, version: u16) -> Vec<Assignment> {
-    let mut all: Vec<_> = model.assignments_of_host(host).collect();
-    all.sort_by_key(|a| (takes(a.target), a.observed.is_none(), a.id));
-    let list = all.into_iter().filter_map(|a| {
-        let target = understood(a.target, version)?;
-        Some(Assignment { id: a.id, epoch: a.epoch, target, spec: a.spec.clone() })
+    let own = model.assignments_of_host(host).map(|a| {
+        let told = Assignment { id: a.id, epoch: a.epoch, target: a.target, spec: a.spec.clone() };
+        (a.observed.is_none(), told)
     });
+    // What buyers say that their software shall do here is passed on as they said it.
+    let guests = federation::desired(model, host).into_iter().map(|a| (!model.guests.contains_key(&a.id), a));
+    let mut all: Vec<_> = own.chain(guests).collect();
+    all.sort_by_key(|(is_new, a)| (takes(a.target), *is_new, a.id));
+    let list = all.into_iter().filter_map(|(_, a)| Some(Assignment { target: understood(a.target, version)?, ..a }));
     let mut wanted = fitting(list.take(ASSIGNMENTS_MAX), &mut 0);
     wanted.sort_by_key(|a| a.id);
     wanted
@@ -189,10 +192,11 @@ const fn understood(target: Target, version: u16) -> Option<Target> {
 /// The doors a host keeps and whom it may talk to, without a generation.
 fn wanted_ways(model: &Model, host: HostId) -> Ways {
     let mut size = 0;
+    let all = federation::guest_ways(model, host, way::ways(model, host));
     // What tells software of its move and lets state through goes before what could only serve more doors.
-    let notices = fitting(way::notices(model, host).into_iter(), &mut size);
-    let doors = fitting(way::doors(model, host).into_iter(), &mut size);
-    let grants = fitting(way::grants(model, host).into_iter(), &mut size);
+    let notices = fitting(all.notices.into_iter(), &mut size);
+    let doors = fitting(all.doors.into_iter(), &mut size);
+    let grants = fitting(all.grants.into_iter(), &mut size);
     if size > MESSAGE_MAX {
         tracing::warn!(%host, "more doors and grants than one message holds: some are left out");
     }

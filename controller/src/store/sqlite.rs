@@ -237,6 +237,9 @@ async fn write(tx: &mut SqliteConnection, change: &Change) -> Result<(), StoreEr
         Change::ForgetAssignment(id) => {
             sqlx::query("DELETE FROM closed_assignments WHERE key = ?").bind(id.to_string()).execute(tx).await?;
         }
+        Change::ForgetLease(id) => {
+            sqlx::query("DELETE FROM leases WHERE key = ?").bind(id.to_string()).execute(tx).await?;
+        }
         Change::ForgetMove(id) => {
             sqlx::query("DELETE FROM moves WHERE key = ?").bind(id.to_string()).execute(tx).await?;
         }

@@ -29,7 +29,7 @@ fn site() -> Change {
     let rates = Rates { core_hour: MicroMoney(20_000), gib_hour: MicroMoney(3_000) };
     let id = SiteId::from_random([5; 10]);
     let (name, country) = ("cellar".to_owned(), "DE".to_owned());
-    Site { id, name, owner: CUSTOMER, role: SiteRole::Provider, country, rates, version: 1 }.into()
+    Site { id, name, owner: CUSTOMER, role: SiteRole::Provider, country, rates, version: 1, home: None }.into()
 }
 
 fn event(id: u64, subject: &str) -> Change {

@@ -27,6 +27,11 @@ pub(super) async fn run(writer: &Writer) {
             for id in old {
                 draft.put(Change::ForgetAssignment(id));
             }
+            let over = draft.model.leases.values().filter(|l| l.closed.as_ref().is_some_and(|c| c.at < before));
+            let over: Vec<_> = over.map(|l| l.id).collect();
+            for id in over {
+                draft.put(Change::ForgetLease(id));
+            }
             Ok::<_, ()>(())
         });
         if forgotten.await.is_err() {

@@ -10,7 +10,7 @@ use chandler_protocol::inventory::{
     Cpu, Disk, Driver, Gpu, HostInventory, InstalledSoftware, NetworkInterface, Offered,
 };
 use chandler_protocol::join::{JoinRequest, JoinResponse, JoinString};
-use chandler_protocol::lease::{LeaseGrant, LeaseRequest, LeaseWanted};
+use chandler_protocol::lease::{LeaseGrant, LeasePart, LeaseRequest, LeaseWanted};
 use chandler_protocol::state::{
     Assignment, DesiredState, Exit, Failure, Health, ObservedAssignment, ObservedState, OutputFile, Own, Phase,
     Progress, Receive, Received, Sealed, Target,
@@ -371,6 +371,10 @@ pub(crate) fn lease_request() -> LeaseRequest {
 
 pub(crate) fn lease_grant() -> LeaseGrant {
     LeaseGrant { nonce: 88, lasts: Micros::from_secs(9), renew: Micros::from_secs(3), given: wanted() }
+}
+
+pub(crate) fn lease_part() -> LeasePart {
+    LeasePart { grant: lease_grant(), about: vec![assignment(1), assignment(2)] }
 }
 
 pub(crate) fn tunnel_port() -> TunnelRequest {

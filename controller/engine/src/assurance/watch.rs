@@ -1,6 +1,9 @@
 //! Watching who is there: hosts become unknown, lost, or active again.
 
-use chandler_protocol::{HostId, Micros, Ppm, Timestamp};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chandler_protocol::{HostId, Micros, PartyId, Ppm, Timestamp};
 
 use crate::draft::Draft;
 use crate::event::Noun;
@@ -50,13 +53,16 @@ pub fn watch(draft: &mut Draft<'_>, patience: Patience) -> Watch {
         .filter(|h| matches!(h.state, HostState::Active | HostState::Unknown))
         .cloned()
         .collect();
-    let silent: Vec<_> = hosts.iter().filter(|h| silence(&draft.model, h.id, now).0 > patience.grace.0).collect();
+    let silent: Vec<_> =
+        hosts.iter().filter(|h| silence(&draft.model, h.id, now).0 > patience.grace.0).cloned().collect();
     // Hosts that have been silent for long say nothing about the controller's own eyes: they are lost by now and
     // not counted. Those here fell silent within the last grace period or two.
-    if hosts.len() >= patience.freeze_least
-        && silent.len() as u64 * 1_000_000 > hosts.len() as u64 * u64::from(patience.freeze_share.0)
+    let (quiet, of) = (witnesses(&draft.model, &silent), witnesses(&draft.model, &hosts));
+    let (silent_count, of_count) = (quiet.silent_among(&of), of.count());
+    if of_count >= patience.freeze_least
+        && silent_count as u64 * 1_000_000 > of_count as u64 * u64::from(patience.freeze_share.0)
     {
-        return Watch::Frozen { silent: silent.len(), of: hosts.len() };
+        return Watch::Frozen { silent: silent_count, of: of_count };
     }
     let lost: Vec<HostId> = silent.iter().map(|h| h.id).collect();
     for host in &hosts {
@@ -73,6 +79,36 @@ pub fn watch(draft: &mut Draft<'_>, patience: Patience) -> Watch {
         }
     }
     Watch::Calm
+}
+
+/// Who tells by silence how well this controller hears: each of its own hosts, and each partner once, for all of its
+/// hosts are heard through one wire.
+struct Witnesses {
+    own: usize,
+    homes: BTreeMap<PartyId, usize>,
+}
+
+impl Witnesses {
+    fn count(&self) -> usize {
+        self.own + self.homes.len()
+    }
+
+    /// How many of these are silent among all: a partner, when each of its hosts is.
+    fn silent_among(&self, all: &Self) -> usize {
+        let is_silent = |(home, n): &(&PartyId, &usize)| all.homes.get(home) == Some(n);
+        self.own + self.homes.iter().filter(is_silent).count()
+    }
+}
+
+fn witnesses<'h>(model: &Model, hosts: impl IntoIterator<Item = &'h Arc<Host>>) -> Witnesses {
+    let mut found = Witnesses { own: 0, homes: BTreeMap::new() };
+    for host in hosts {
+        match model.home_of(host.id) {
+            Some(home) => *found.homes.entry(home).or_default() += 1,
+            None => found.own += 1,
+        }
+    }
+    found
 }
 
 /// How long a host has been silent while the controller was listening.

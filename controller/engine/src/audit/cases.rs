@@ -121,6 +121,7 @@ fn sound() -> Model {
         country: "DE".to_owned(),
         rates: Rates::default(),
         version: 1,
+        home: None,
     };
     let mut model = Model::default();
     put(&mut model, site);

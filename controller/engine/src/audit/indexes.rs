@@ -31,6 +31,8 @@ pub(super) fn check(model: &Model, found: &mut Vec<Violation>) {
     compare("by-order", plain(&model.by_order, OrdSet::is_empty), plain(&fresh.by_order, OrdSet::is_empty), found);
     compare("open-orders", plain(&model.open_orders, |_| false), plain(&fresh.open_orders, |_| false), found);
     compare("moving", plain(&model.moving, OrdSet::is_empty), plain(&fresh.moving, OrdSet::is_empty), found);
+    let of_hosts = |m: &Model| plain(&m.leases_by_host, OrdSet::is_empty);
+    compare("leases-by-host", of_hosts(model), of_hosts(&fresh), found);
     compare("by-site", plain(&model.by_site, OrdSet::is_empty), plain(&fresh.by_site, OrdSet::is_empty), found);
     compare("by-owner", plain(&model.by_owner, OrdSet::is_empty), plain(&fresh.by_owner, OrdSet::is_empty), found);
     compare("using", plain(&model.using, OrdSet::is_empty), plain(&fresh.using, OrdSet::is_empty), found);
@@ -56,7 +58,8 @@ fn rebuilt(model: &Model) -> Model {
     let hosts = model.hosts.values().map(|v| Record::Host(v.clone()));
     let sites = model.sites.values().map(|v| Record::Site(v.clone()));
     let moves = model.moves.values().map(|v| Record::Move(v.clone()));
-    for record in assignments.chain(services).chain(orders).chain(hosts).chain(sites).chain(moves) {
+    let leases = model.leases.values().map(|v| Record::Lease(v.clone()));
+    for record in assignments.chain(services).chain(orders).chain(hosts).chain(sites).chain(moves).chain(leases) {
         fresh.apply(&Change::Put(record));
     }
     fresh

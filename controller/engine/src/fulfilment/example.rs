@@ -71,6 +71,7 @@ impl World {
                     country: "DE".to_owned(),
                     rates,
                     version: 1,
+                    home: None,
                 });
                 draft.put(host);
             }

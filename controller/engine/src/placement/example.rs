@@ -72,6 +72,7 @@ pub(crate) fn spot(n: u8, price: i64) -> Spot {
         protocol: 2,
         listens: Vec::new(),
         drain: None,
+        terms: None,
     };
     Spot {
         host,

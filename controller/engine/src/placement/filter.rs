@@ -179,6 +179,7 @@ fn standing(view: &HostView<'_>, request: &Request<'_>) -> Option<Misfit> {
         SiteRole::Customer => OwnerKind::Customer,
         SiteRole::Provider => OwnerKind::Provider,
         SiteRole::Remote => OwnerKind::Remote,
+        SiteRole::Partner => OwnerKind::Partner,
     };
     if !request.policy.owners.contains(&kind) {
         return Some(Misfit::OwnerKind(kind));

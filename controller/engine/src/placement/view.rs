@@ -66,6 +66,9 @@ fn closing(model: &Model, host: &Host, now: Timestamp) -> Option<Closing> {
     if host.drain.is_some() {
         return Some(Closing::Host);
     }
+    if host.terms.as_ref().is_some_and(|t| t.reclaimed_at.is_some()) {
+        return Some(Closing::Reclaimed);
+    }
     model.criteria_of(Some(host.site))?.closed(now).map(|closed| match closed {
         Closed::Drained(_) => Closing::Site,
         Closed::Maintenance(_) => Closing::Maintenance,
@@ -109,6 +112,7 @@ mod tests {
                 country: "CH".to_owned(),
                 rates: Rates { core_hour: MicroMoney(n.into()), gib_hour: MicroMoney(0) },
                 version: 1,
+                home: None,
             };
             let mut host = spot(n, 1).host;
             host.site = site.id;

@@ -29,7 +29,7 @@ pub fn lease(draft: &mut Draft<'_>, host: HostId, request: &LeaseRequest) -> Lea
     for wanted in request.wanted.iter().take(LEASES_MAX).filter(|_| is_here) {
         if let Some(generation) = give(draft, host, wanted) {
             let now = draft.boot;
-            draft.model.leases.insert(wanted.assignment, now);
+            draft.model.lease_given.insert(wanted.assignment, now);
             given.push(LeaseWanted { generation, ..*wanted });
         }
     }
@@ -62,7 +62,7 @@ pub fn lease_over(model: &Model, copy: AssignmentId, boot: Micros) -> bool {
 /// How long until it surely has; zero when it has. What an earlier run of this controller gave is not known: it is
 /// counted as if it had been given when this one began.
 pub(super) fn over_in(model: &Model, copy: AssignmentId, boot: Micros) -> Micros {
-    let last = model.leases.get(&copy).copied().unwrap_or_default().max(model.leasing_since);
+    let last = model.lease_given.get(&copy).copied().unwrap_or_default().max(model.leasing_since);
     let passed = boot.0.saturating_sub(last.0);
     let left = grace(model).0.saturating_add(1).saturating_sub(passed);
     Micros(left.max(0))

@@ -149,8 +149,7 @@ fn hosts_of(model: &Model, wanted: Destination) -> Option<Vec<HostId>> {
                 OwnerKind::Customer => SiteRole::Customer,
                 OwnerKind::Provider => SiteRole::Provider,
                 OwnerKind::Remote => SiteRole::Remote,
-                // Other providers' hosts are not known yet.
-                OwnerKind::Partner => return None,
+                OwnerKind::Partner => SiteRole::Partner,
             };
             Some(model.hosts.values().filter(|h| role(h) == Some(wanted)).map(|h| h.id).collect())
         }

@@ -69,6 +69,7 @@ pub(crate) const fn failure_text(failure: Failure) -> &'static str {
         Failure::Crashing => "it keeps ending by itself",
         Failure::Unsupported => "the agent cannot run it",
         Failure::State => "its state could not be had",
+        Failure::Lease => "its capacity is not to be had",
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an agent's work used: believed as far as it can be true, rated, and entered once.
 
 use chandler_engine::draft::Draft;
+use chandler_engine::federation;
 use chandler_engine::event::Noun;
 use chandler_engine::finance::{Meter, UsageRow, rate_next};
 use chandler_engine::model::Change;
@@ -58,7 +59,7 @@ fn enter_usage(draft: &mut Draft<'_>, host: HostId, record: &UsageRecord) -> Opt
         return None;
     }
     draft.put(Meter { host, acknowledged: record.sequence });
-    if let Some(row) = usage_row(draft, host, record) {
+    if let Some(row) = usage_row(draft, host, record).or_else(|| federation::rate_sold(draft, host, record)) {
         draft.put(Change::Usage(row));
     }
     Some(record.sequence)

@@ -57,6 +57,9 @@ fn enter(draft: &mut Draft<'_>, host: HostId, said: &ObservedWays, before: Optio
     let mut concerned = BTreeSet::new();
     doors(draft, host, &said.doors, before, &mut concerned);
     paths(draft, host, said);
+    if draft.model.tenancies_of(host).next().is_some() {
+        draft.model.guest_ways.insert(host, Arc::new(said.clone()));
+    }
     for told in &said.told {
         if is_news(draft, host, *told)
             && let Some(assignment) = draft.model.assignments.get(&told.assignment)

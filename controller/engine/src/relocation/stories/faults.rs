@@ -31,7 +31,7 @@ fn strike(world: &mut World, fault: Fault) {
             world.now.0 += 3_000_000;
             world.model.doors = Default::default();
             world.model.told = Default::default();
-            world.model.leases = Default::default();
+            world.model.lease_given = Default::default();
             world.model.pulses = Default::default();
             world.model.observable_since = world.now;
             world.model.leasing_since = world.boot();

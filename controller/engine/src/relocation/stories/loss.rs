@@ -71,7 +71,7 @@ fn leases_are_counted_by_the_clock_that_never_jumps() {
     world.boot_ahead += 1;
     assert!(lease_over(&world.model, old, boot(&world)));
     // A controller that has just begun knows of no lease, and counts each from its beginning.
-    world.model.leases = Default::default();
+    world.model.lease_given = Default::default();
     world.model.leasing_since = boot(&world);
     assert!(!lease_over(&world.model, old, boot(&world)));
 }

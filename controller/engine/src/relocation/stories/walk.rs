@@ -102,7 +102,7 @@ fn happen(world: &mut World, act: Act, change: &mut impl FnMut(&mut World, u32))
         Act::Resize(cpu) => change(world, cpu),
         Act::Restart => {
             world.model.doors = Default::default();
-            world.model.leases = Default::default();
+            world.model.lease_given = Default::default();
             world.model.observable_since = world.now;
             world.model.leasing_since = world.boot();
         }

@@ -242,5 +242,6 @@ pub(super) const fn kind(role: SiteRole) -> OwnerKind {
         SiteRole::Customer => OwnerKind::Customer,
         SiteRole::Provider => OwnerKind::Provider,
         SiteRole::Remote => OwnerKind::Remote,
+        SiteRole::Partner => OwnerKind::Partner,
     }
 }

@@ -75,7 +75,7 @@ impl World {
         let owner = match role {
             SiteRole::Customer => CUSTOMER,
             SiteRole::Provider => PROVIDER,
-            SiteRole::Remote => OWNER,
+            SiteRole::Remote | SiteRole::Partner => OWNER,
         };
         self.step(|draft| {
             let mut host = spot(n, 0).host;
@@ -92,6 +92,7 @@ impl World {
                 country: "DE".to_owned(),
                 rates: rates(price),
                 version: 1,
+                home: None,
             });
             draft.put(host);
         });

@@ -9,7 +9,7 @@ use super::super::look::{Look, percent};
 use super::super::rules::Class;
 use super::{Cause, Want};
 use crate::assurance::measured_availability;
-use crate::placement::Rule;
+use crate::placement::{Closing, Rule};
 use crate::service::{Assignment, Trigger};
 
 /// The place does not meet the SLA, or shall be left.
@@ -27,7 +27,12 @@ pub(super) fn unfit(look: &Look<'_, '_>, copy: &Arc<Assignment>) -> Option<Cause
     };
     if let Some(closing) = view.closed {
         let why = view.host.drain.as_ref().map(|d| format!(": {}", d.reason)).unwrap_or_default();
-        return Some(cause(Trigger::ProviderCriterion, Want::Any, format!("{name} {}{why}", closing.as_str())));
+        // What is taken back will not be there: its owner said so, as a forecast would.
+        let trigger = match closing {
+            Closing::Reclaimed => Trigger::PredictedAvailability,
+            _ => Trigger::ProviderCriterion,
+        };
+        return Some(cause(trigger, Want::Any, format!("{name} {}{why}", closing.as_str())));
     }
     let evidence = format!("{name} does not meet the SLA any more: {}", refused.reason);
     match refused.rule {

@@ -1,0 +1,20 @@
+//! Federation: capacity that is sold to and bought from other controllers.
+//!
+//! A lot is a host whose session runs through its home. The seller keeps a [`Lease`] for each assignment that a buyer may
+//! run on one of its hosts, passes on what the buyer says ([`Tenancy`]) and what the host's agent answers, and meters it.
+//! For the buyer the same host stands in its own model ([`supply`]): placement, moves, leases, front doors and bills treat
+//! it as any other. One id goes from the demand to the receipt: the buyer's assignment.
+
+mod buy;
+mod lease;
+mod meter;
+mod supply;
+mod tenancy;
+mod word;
+
+pub use buy::{bought, held, reclaimed, refuse, unleased, unused, wanted};
+pub use lease::{Closed, Lease, LeaseState, Party, Side};
+pub use meter::rate_sold;
+pub use supply::supply;
+pub use tenancy::{Tenancy, desired, guest_ways, guests, take_orders, ways_of};
+pub use word::{Catalogue, Demand, HostNews, LeaseWord, Lot, LotKind, News, Orders, Qualified};
