@@ -109,6 +109,8 @@ ids! {
     QuoteId "q" "a quote";
     /// An API token (its name, not its secret).
     TokenId "t" "a token";
+    /// A site's standing offer of capacity on a market.
+    OfferId "of" "an offer";
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub mod workload;
 pub mod world;
 
 pub use id::{
-    AgreementId, AssignmentId, BillId, DecisionId, HostId, MoveId, OrderId, PartyId, QuoteId, ServiceId, SiteId,
-    TokenId,
+    AgreementId, AssignmentId, BillId, DecisionId, HostId, MoveId, OfferId, OrderId, PartyId, QuoteId, ServiceId,
+    SiteId, TokenId,
 };
 pub use unit::{Bytes, Digest, MicroMoney, Micros, MilliCpu, Ppm, Timestamp};

@@ -2,10 +2,15 @@
 
 mod bill;
 mod calendar;
+pub mod dispute;
 #[cfg(test)]
 mod example;
 mod ledger;
+pub mod netting;
 mod rating;
+pub mod receipt;
+pub mod settlement;
+pub mod statement;
 
 use chandler_protocol::{AssignmentId, BillId, HostId, MicroMoney, Micros, PartyId, ServiceId, SiteId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -16,9 +21,9 @@ use crate::site::Rates;
 
 pub use bill::bill;
 pub use calendar::{month_of, month_range};
-pub use ledger::{Account, Entry, LedgerCheck, check, postings};
-pub(crate) use rating::round_div;
-pub use rating::{rate, rate_next};
+pub use ledger::{Account, Entry, LedgerCheck, check, check_with_held, postings};
+pub(crate) use rating::{AMOUNT_MAX, round_div};
+pub use rating::{rate, rate_cost_next, rate_next};
 
 /// A stretch of use, measured, rated and posted. (host, sequence) is unique.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

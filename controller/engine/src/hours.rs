@@ -54,6 +54,50 @@ impl Hours {
     fn is_day(&self, day: i8) -> bool {
         self.days & (1 << day) != 0
     }
+
+    /// IANA name of the time zone they are meant in.
+    pub fn zone(&self) -> &str {
+        &self.zone
+    }
+
+    /// What they are on a week's wall clock: from and to in minutes since the midnight in which Monday begins, `to` not
+    /// included. Each is at least a minute long; what goes on past the week's end is cut in two there.
+    pub fn stretches(&self) -> Vec<(u16, u16)> {
+        let mut found = Vec::new();
+        for day in (0..7_u16).filter(|day| self.days & (1 << day) != 0) {
+            let begin = day * DAY + self.from;
+            let end = day * DAY + if self.from < self.to { self.to } else { DAY + self.to };
+            found.push((begin, end.min(WEEK)));
+            if end > WEEK {
+                found.push((0, end - WEEK));
+            }
+        }
+        found
+    }
+}
+
+/// Minutes of a week.
+pub const WEEK: u16 = 7 * DAY;
+
+/// The moment in which so many minutes of wall clock have passed since the Monday of the week of `at`, in a zone. An
+/// hour that the clocks skip or repeat counts as they show it.
+pub fn moment(zone: &str, at: Timestamp, minutes: u32) -> Option<Timestamp> {
+    let zone = ZONES.get(zone).ok()?;
+    let local = zone.to_datetime(jiff::Timestamp::from_microsecond(at.0).ok()?);
+    let monday = local.date().checked_sub(jiff::Span::new().days(local.weekday().to_monday_zero_offset())).ok()?;
+    let day = monday.checked_add(jiff::Span::new().days(i64::from(minutes / u32::from(DAY)))).ok()?;
+    let rest = i64::from(minutes % u32::from(DAY));
+    let then = day.to_datetime(jiff::civil::Time::midnight()).checked_add(jiff::Span::new().minutes(rest)).ok()?;
+    Some(Timestamp(zone.to_timestamp(then).ok()?.as_microsecond()))
+}
+
+/// How many minutes of wall clock have passed since Monday began in a zone, at a moment. 0 to [`WEEK`] - 1.
+pub fn minute_of_week(zone: &str, at: Timestamp) -> Option<u16> {
+    let local = ZONES.get(zone).ok()?.to_datetime(jiff::Timestamp::from_microsecond(at.0).ok()?);
+    let minute = i32::from(local.weekday().to_monday_zero_offset()) * i32::from(DAY)
+        + i32::from(local.hour()) * 60
+        + i32::from(local.minute());
+    u16::try_from(minute).ok()
 }
 
 impl FromStr for Hours {

@@ -2,7 +2,7 @@
 //!
 //! The time, the seed and the [`model::Model`] are arguments; a result is a value that carries its reasons. The
 //! modules stand in the order in which the data flows:
-//! `catalogue -> order -> sla -> fleet -> availability -> placement -> service (fulfilment) -> assurance ->
+//! `market -> catalogue -> order -> sla -> fleet -> availability -> placement -> service (fulfilment) -> assurance ->
 //! relocation -> finance`, with [`model`] holding all nouns and [`audit`] checking what must never be broken.
 
 pub mod assurance;
@@ -18,6 +18,7 @@ pub mod fleet;
 pub mod fulfilment;
 pub mod hours;
 pub mod identity;
+pub mod market;
 pub mod model;
 pub mod movement;
 pub mod order;

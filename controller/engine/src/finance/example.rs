@@ -1,9 +1,10 @@
-//! A usage row for tests.
+//! A usage row and a leased use for tests.
 
 use chandler_protocol::{
     AssignmentId, Bytes, HostId, MicroMoney, Micros, MilliCpu, PartyId, ServiceId, SiteId, Timestamp,
 };
 
+use super::receipt::{LeasedUse, Parties};
 use super::{UsageRow, rate};
 use crate::fleet::Capacity;
 use crate::service::PriceTerms;
@@ -36,4 +37,29 @@ pub(crate) fn row(sequence: u64, service: &str, seconds: i64) -> UsageRow {
         price: price.clone(),
         charge: rate(running, reserved, rates, &price),
     }
+}
+
+/// Who sells to whom in [`leased`].
+pub(crate) fn parties() -> Parties {
+    Parties { seller: "shop.example".to_owned(), buyer: "acme.example".to_owned() }
+}
+
+/// The use of [`row`] as it is sold to another controller: so many seconds, with so many metered before.
+pub(crate) fn leased(sequence: u64, before: i64, seconds: i64) -> LeasedUse {
+    let row = row(sequence, "notes", seconds);
+    let mut used = LeasedUse {
+        lease: row.assignment,
+        host: row.host,
+        sequence,
+        epoch: 1,
+        before: Micros::from_secs(before),
+        running: row.running,
+        cpu: row.cpu,
+        at: Timestamp::default().after(Micros::from_secs(before + seconds)),
+        reserved: row.reserved,
+        rates: row.rates,
+        amount: MicroMoney(0),
+    };
+    used.amount = used.rated();
+    used
 }

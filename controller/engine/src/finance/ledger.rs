@@ -4,6 +4,7 @@ use chandler_protocol::{MicroMoney, PartyId};
 use serde::{Deserialize, Serialize};
 
 use super::UsageRow;
+use super::dispute::Posting;
 
 /// Where money is owed from or to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -14,6 +15,9 @@ pub enum Account {
     Payable(PartyId),
     /// What is left for the provider: negative, for it is owed to the provider's owners.
     Earnings,
+    /// What is contested with a party until it is decided: positive, what it may have to pay; negative, what it may
+    /// have to be paid.
+    Held(PartyId),
 }
 
 /// One side of a posting.
@@ -54,32 +58,70 @@ pub struct LedgerCheck {
     pub payable: MicroMoney,
     /// What is left for the provider.
     pub earnings: MicroMoney,
+    /// What is contested: what others may have to pay less what they may have to be paid.
+    #[serde(default)]
+    pub held: MicroMoney,
 }
 
 /// Checks rows with the entries that were stored for them.
 pub fn check(rows: impl IntoIterator<Item = (UsageRow, Vec<Entry>)>) -> LedgerCheck {
-    let mut result = LedgerCheck::default();
-    let (mut receivable, mut payable, mut earnings) = (0_i128, 0_i128, 0_i128);
+    check_with_held(rows, [])
+}
+
+/// Checks rows, and what was contested and decided, with the entries that were stored for each.
+pub fn check_with_held(
+    rows: impl IntoIterator<Item = (UsageRow, Vec<Entry>)>,
+    held: impl IntoIterator<Item = (Posting, Vec<Entry>)>,
+) -> LedgerCheck {
+    let mut sums = Sums::default();
     for (row, entries) in rows {
-        result.postings += u64::from(!entries.is_empty());
+        sums.add(&entries, postings(&row));
+    }
+    for (posting, entries) in held {
+        sums.add(&entries, posting.entries());
+    }
+    sums.result()
+}
+
+/// What was found so far, in the signs of [`LedgerCheck`].
+#[derive(Default)]
+struct Sums {
+    found: LedgerCheck,
+    receivable: i128,
+    payable: i128,
+    earnings: i128,
+    held: i128,
+}
+
+impl Sums {
+    fn add(&mut self, stored: &[Entry], expected: Vec<Entry>) {
         let mut sum = 0_i128;
-        for entry in &entries {
+        for entry in stored {
             let amount = i128::from(entry.amount.0);
             sum += amount;
             match entry.account {
-                Account::Receivable(_) => receivable += amount,
-                Account::Payable(_) => payable -= amount,
-                Account::Earnings => earnings -= amount,
+                Account::Receivable(_) => self.receivable += amount,
+                Account::Payable(_) => self.payable -= amount,
+                Account::Earnings => self.earnings -= amount,
+                Account::Held(_) => self.held += amount,
             }
         }
-        result.unbalanced += u64::from(sum != 0);
-        result.unposted += u64::from(!same(entries, postings(&row)));
+        self.found.postings += u64::from(!stored.is_empty());
+        self.found.unbalanced += u64::from(sum != 0);
+        self.found.unposted += u64::from(!same(stored.to_vec(), expected));
     }
-    result.balanced = result.unbalanced == 0 && result.unposted == 0 && receivable == payable + earnings;
-    result.receivable = money(receivable);
-    result.payable = money(payable);
-    result.earnings = money(earnings);
-    result
+
+    fn result(self) -> LedgerCheck {
+        let is_whole = self.found.unbalanced == 0 && self.found.unposted == 0;
+        LedgerCheck {
+            balanced: is_whole && self.receivable + self.held == self.payable + self.earnings,
+            receivable: money(self.receivable),
+            payable: money(self.payable),
+            earnings: money(self.earnings),
+            held: money(self.held),
+            ..self.found
+        }
+    }
 }
 
 /// Whether these are the same entries; a store may give them back in any order.
@@ -99,6 +141,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::finance::dispute::{Hold, Side};
     use crate::finance::example::row;
 
     #[test]
@@ -120,6 +163,29 @@ mod tests {
         forged[1].amount.0 += 1;
         let forged = check([(row, forged)]);
         assert_eq!((forged.balanced, forged.unposted, forged.unbalanced), (false, 1, 1));
+    }
+
+    #[test]
+    fn contested_money_is_part_of_the_books() {
+        let row = row(1, "notes", 3_600);
+        let rows = || [(row.clone(), postings(&row))];
+        let hold = Hold { side: Side::Buyer, partner: row.owner, contested: MicroMoney(700) };
+        let contested = Posting::Contested(hold);
+        let open = check_with_held(rows(), [(contested, contested.entries())]);
+        assert!(open.balanced);
+        assert_eq!((open.postings, open.held), (2, MicroMoney(-700)));
+        assert_eq!(open.earnings.0, check(rows()).earnings.0 - 700, "what may have to be paid is not earned");
+
+        let decided = Posting::Decided { hold, to_seller: MicroMoney(300) };
+        let done = check_with_held(rows(), [contested, decided].map(|p| (p, p.entries())));
+        assert!(done.balanced);
+        assert_eq!((done.held.0, done.payable.0), (0, row.charge.cost.0 + 300));
+
+        let more = Posting::Contested(Hold { contested: MicroMoney(701), ..hold });
+        let forged = check_with_held(rows(), [(contested, more.entries())]);
+        assert_eq!((forged.balanced, forged.unposted, forged.unbalanced), (false, 1, 0));
+        let missing = check_with_held(rows(), [(contested, vec![])]);
+        assert_eq!((missing.balanced, missing.unposted), (false, 1));
     }
 
     proptest! {

@@ -67,6 +67,14 @@ pub fn rate_next(before: Micros, running: Micros, reserved: Capacity, rates: Rat
     }
 }
 
+/// What a site's owner earns for the next stretch, as [`rate_next`] has it. The provider's part of the price has no
+/// share in it, so that two parties find the same amount whatever each of them adds.
+pub fn rate_cost_next(before: Micros, running: Micros, reserved: Capacity, rates: Rates) -> MicroMoney {
+    let nothing_added =
+        PriceTerms { offering: (String::new(), 0), margin_percent: 0, management_hour: MicroMoney::default() };
+    rate_next(before, running, reserved, rates, &nothing_added).cost
+}
+
 #[cfg(test)]
 mod tests {
     use chandler_protocol::{Bytes, MilliCpu};
