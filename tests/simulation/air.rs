@@ -1,6 +1,6 @@
 //! What the simulated programs take from the air: simulated time, and chance from a seed.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chandler_protocol::world::{Clock, Random};
 use chandler_protocol::{Micros, Timestamp};
@@ -15,6 +15,16 @@ pub(crate) const EPOCH: Timestamp = Timestamp(1_790_000_000_000_000);
 pub(crate) struct SimulatedClock {
     /// How far behind the wall clock is.
     pub(crate) behind: Micros,
+    /// Shared with whoever freezes the program.
+    pub(crate) stopped: Stopped,
+}
+
+/// When a frozen program was frozen, if it is: it sees no time pass.
+pub(crate) type Stopped = Arc<Mutex<Option<Micros>>>;
+
+/// How long the simulation has lasted, for what goes on whatever is frozen.
+pub(crate) fn now() -> Micros {
+    Micros::from_std(turmoil::sim_elapsed().unwrap_or_default())
 }
 
 impl Clock for SimulatedClock {
@@ -23,7 +33,7 @@ impl Clock for SimulatedClock {
     }
 
     fn boot(&self) -> Micros {
-        Micros::from_std(turmoil::sim_elapsed().unwrap_or_default())
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(now)
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Method, Request, header};
+use axum::body::Bytes;
+use axum::http::{Method, Request, StatusCode, header};
 use chandler_controller::api;
 use chandler_controller::config::Config;
 use chandler_controller::link::identity::Authority;
@@ -25,10 +26,11 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 use turmoil::Sim;
 
-use crate::air::{EPOCH, Seeded, SimulatedClock};
+use crate::air::{EPOCH, Seeded, SimulatedClock, Stopped};
 use crate::machine::Machine;
-use crate::sockets::{NoListeners, SimulatedSockets};
+use crate::sockets::{QuietListeners, SimulatedSockets};
 use crate::state::Kept;
+use crate::users::Users;
 
 /// What the controller's host is called.
 pub(crate) const CONTROLLER: &str = "controller";
@@ -46,6 +48,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(3_600);
 /// Most events a run may have.
 const EVENTS_MAX: u32 = 100_000;
+
+/// Events that are shown when a run fails.
+const EVENTS_SHOWN: usize = 60;
 
 /// What a controller that runs has put on the desk for its operator.
 #[derive(Debug, Default)]
@@ -65,23 +70,51 @@ struct Parts {
     desk: Arc<Mutex<Desk>>,
 }
 
+mod fault;
+
+pub(crate) use fault::{Fault, Node};
+
 /// A simulated fleet.
 pub(crate) struct Fleet {
     sim: Sim<'static>,
     parts: Parts,
     /// The computers, in the order in which they joined.
     pub(crate) machines: Vec<Arc<Machine>>,
+    /// The users of what keeps a state, and what they watch.
+    pub(crate) users: Users,
+    /// What was done to it, for whoever sees it fail.
+    pub(crate) log: Vec<String>,
+    /// Who is frozen, the controller first.
+    stopped: Vec<Stopped>,
     seed: u64,
+    patience: Duration,
     calls: u64,
     audited: u64,
 }
 
+/// What differs between simulations.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// How far time moves on in a step.
+    pub(crate) tick: Duration,
+    /// How long anything may take, in simulated time, before it counts as never.
+    pub(crate) patience: Duration,
+    /// What the controller is told.
+    pub(crate) config: Config,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { tick: TICK, patience: PATIENCE, config: Config::default() }
+    }
+}
+
 impl Fleet {
     /// A controller that has been started.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, settings: Settings) -> Self {
         let mut sim = turmoil::Builder::new()
             .rng_seed(seed)
-            .tick_duration(TICK)
+            .tick_duration(settings.tick)
             .simulation_duration(LONGEST)
             .min_message_latency(DELAY.0)
             .max_message_latency(DELAY.1)
@@ -89,14 +122,15 @@ impl Fleet {
             .build();
         let random = Arc::new(Seeded::new(seed, 0));
         let quic = SocketAddr::from((sim.lookup(CONTROLLER), PORT));
-        let config = Config { quic, advertise: vec![quic], ..Config::default() };
+        let config = Config { quic, advertise: vec![quic], ..settings.config };
+        let stopped = Stopped::default();
         let life = config.certificate_life.0;
         let parts = Parts {
             store: Arc::default(),
             blobs: Arc::new(Blobs::new(Box::new(MemoryShelf::default()))),
             authority: Arc::new(Authority::ephemeral(EPOCH, life, random.clone()).unwrap()),
             world: chandler_controller::world::World {
-                clock: Arc::new(SimulatedClock::default()),
+                clock: Arc::new(SimulatedClock { stopped: stopped.clone(), ..SimulatedClock::default() }),
                 random,
                 sockets: Arc::new(SimulatedSockets::new(seed, 0)),
             },
@@ -105,7 +139,18 @@ impl Fleet {
         };
         let every_start = parts.clone();
         sim.host(CONTROLLER, move || control(every_start.clone()));
-        let mut fleet = Self { sim, parts, machines: Vec::new(), seed, calls: 0, audited: 0 };
+        let mut fleet = Self {
+            sim,
+            parts,
+            machines: Vec::new(),
+            users: Users::default(),
+            log: Vec::new(),
+            stopped: vec![stopped],
+            seed,
+            patience: settings.patience,
+            calls: 0,
+            audited: 0,
+        };
         fleet.until("the controller to be up", |fleet| fleet.desk().router.is_some());
         fleet
     }
@@ -116,11 +161,14 @@ impl Fleet {
         let name = machine_name(self.machines.len());
         let machine = Arc::new(Machine::new(&name, number));
         self.machines.push(machine.clone());
+        let stopped = Stopped::default();
+        self.stopped.push(stopped.clone());
+        let own = machine.clone();
         let world = chandler_agent::World {
-            clock: Arc::new(SimulatedClock { behind }),
+            clock: Arc::new(SimulatedClock { behind, stopped }),
             random: Arc::new(Seeded::new(self.seed, number.into())),
             sockets: Arc::new(SimulatedSockets::new(self.seed, number.into())),
-            listeners: Arc::new(NoListeners),
+            listeners: Arc::new(QuietListeners),
             disk: machine.clone(),
             depot: machine.clone(),
             driver: machine.clone(),
@@ -138,6 +186,7 @@ impl Fleet {
         };
         self.sim.host(name, move || {
             let (config, world) = (config.clone(), world.clone());
+            own.begin_agent();
             async move { Ok(chandler_agent::run(config, world, std::future::pending()).await?) }
         });
     }
@@ -149,6 +198,13 @@ impl Fleet {
 
     /// The same with a body that is no document.
     pub(crate) fn send(&mut self, method: Method, path: &str, content_type: &str, body: Vec<u8>) -> Value {
+        let (status, bytes) = self.ask(method, path, content_type, body);
+        assert!(status.is_success(), "{path}: {status} {}", String::from_utf8_lossy(&bytes));
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    /// Asks the API as the operator, whatever the answer is.
+    pub(crate) fn ask(&mut self, method: Method, path: &str, content_type: &str, body: Vec<u8>) -> (StatusCode, Bytes) {
         self.calls += 1;
         let (router, token) = {
             let desk = self.desk();
@@ -172,17 +228,15 @@ impl Fleet {
             Ok(())
         });
         self.until(&format!("an answer to {path}"), |_| answer.lock().unwrap().is_some());
-        let (status, bytes) = answer.lock().unwrap().take().unwrap();
-        assert!(status.is_success(), "{path}: {status} {}", String::from_utf8_lossy(&bytes));
-        serde_json::from_slice(&bytes).unwrap()
+        answer.lock().unwrap().take().unwrap()
     }
 
     /// Moves time on until something is so.
     pub(crate) fn until(&mut self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
-        let deadline = self.sim.elapsed() + PATIENCE;
+        let deadline = self.sim.elapsed() + self.patience;
         while !is_so(self) {
             let now = self.sim.elapsed();
-            assert!(now < deadline, "seed {}: gave up waiting for {what} at {now:?}: {:#?}", self.seed, self.events());
+            assert!(now < deadline, "gave up waiting for {what} at {now:?}");
             self.step();
         }
     }
@@ -195,47 +249,24 @@ impl Fleet {
         }
     }
 
-    fn step(&mut self) {
+    /// Moves time on by one tick, then looks whether what must never be is so.
+    pub(crate) fn step(&mut self) {
         self.sim.step().unwrap();
-        let model = self.model();
+        let (model, now) = (self.model(), self.now());
         if model.generation != self.audited {
             self.audited = model.generation;
             let found = audit(&model);
-            assert!(found.is_empty(), "seed {} at {:?}: {found:#?}", self.seed, self.sim.elapsed());
+            assert!(found.is_empty(), "at {now}: {found:#?}");
+            self.users.learn(&model);
         }
+        self.users.step(&self.machines, now);
+        let wrongs: Vec<String> = self.machines.iter().flat_map(|m| m.wrongs()).collect();
+        assert!(wrongs.is_empty(), "at {now}: {wrongs:?}");
     }
 
-    /// kill -9 of the controller.
-    pub(crate) fn crash_controller(&mut self) {
-        // First what stands outside of it: what is left of a router would hold the socket open.
-        self.desk().router = None;
-        self.sim.crash(CONTROLLER);
-    }
-
-    /// Starts the controller again on what it had committed.
-    pub(crate) fn restart_controller(&mut self) {
-        self.sim.bounce(CONTROLLER);
-        self.until("the controller to be up again", |fleet| fleet.desk().router.is_some());
-    }
-
-    /// kill -9 of an agent; what its computer runs goes on.
-    pub(crate) fn crash_agent(&mut self, index: usize) {
-        self.sim.crash(machine_name(index));
-    }
-
-    /// Starts an agent again.
-    pub(crate) fn restart_agent(&mut self, index: usize) {
-        self.sim.bounce(machine_name(index));
-    }
-
-    /// Cuts a computer off.
-    pub(crate) fn partition(&mut self, index: usize) {
-        self.sim.partition(machine_name(index), CONTROLLER);
-    }
-
-    /// Mends the line again.
-    pub(crate) fn repair(&mut self, index: usize) {
-        self.sim.repair(machine_name(index), CONTROLLER);
+    /// How long the simulation has lasted.
+    pub(crate) fn now(&self) -> Micros {
+        Micros::from_std(self.sim.elapsed())
     }
 
     /// Everything that is committed.
@@ -257,6 +288,28 @@ impl Fleet {
     fn desk(&self) -> MutexGuard<'_, Desk> {
         self.parts.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whoever sees a run fail wants to know which, and what happened last.
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let events = self.events();
+            let last = events.len().saturating_sub(EVENTS_SHOWN);
+            let said = told(&events[last..]).join("\n");
+            let (seed, log) = (self.seed, self.log.join("\n"));
+            eprintln!("seed {seed} failed; again with CHANDLER_SEED={seed}\n{log}\nthe last events:\n{said}");
+        }
+    }
+}
+
+/// Events, a line each, with their simulated time.
+pub(crate) fn told(events: &[Event]) -> Vec<String> {
+    let line = |e: &Event| {
+        let (noun, at) = (e.noun.as_str(), e.at.0 - EPOCH.0);
+        format!("{at} {} {noun} {} {} {:?} to {:?}: {}", e.by, e.subject, e.name, e.from, e.to, e.reason)
+    };
+    events.iter().map(line).collect()
 }
 
 /// What the computer of this index is called.

@@ -1,37 +1,22 @@
 //! A simulated computer: its disk, its fetched files, and the software on it, all in memory. It goes on when the agent
-//! on it is killed, and forgets what runs when it is switched off.
+//! on it is killed or frozen, and forgets what runs when it is switched off.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
-use chandler_agent::artifact::{Depot, DepotError, Kind};
-use chandler_agent::disk::{Disk, DiskError, Loaded};
-use chandler_agent::driver::{
-    Adopted, Collected, Driver, Ended, Found, Launch, LogPart, Measure, Signal, StartError, Started, Workspace,
-};
-use chandler_agent::world::Probe;
-use chandler_protocol::artifact::Manifest;
-use chandler_protocol::command::LogStream;
-use chandler_protocol::inventory::{self, HostInventory, Offered};
+use chandler_agent::driver::{Ended, Launch, Signal};
 use chandler_protocol::state::Exit;
-use chandler_protocol::telemetry::Readings;
-use chandler_protocol::workload::{self, DriverKind};
-use chandler_protocol::world::Clock as _;
-use chandler_protocol::{AssignmentId, Bytes, Digest, Micros, MilliCpu};
-use tokio::sync::Notify;
+use chandler_protocol::{AssignmentId, Digest, Micros};
+use tokio::sync::{Notify, watch};
 
-use crate::air::SimulatedClock;
+use crate::air::now;
+
+mod disk;
+mod driver;
+mod probe;
 
 /// How long simulated software takes from its start to its first answer.
 const WARM_UP: Micros = Micros::from_millis(35);
-
-/// How long to wait at once where nothing is due.
-const LONG: Micros = Micros::from_secs(3_600);
-
-/// Ports that simulated software is given, from here on.
-const FIRST_PORT: u16 = 40_000;
 
 /// One run of simulated software.
 #[derive(Debug)]
@@ -49,7 +34,8 @@ impl Running {
     /// How it ended by now. A guard needs no agent: what it ends has ended whether or not anybody looked.
     fn ended_by(&mut self, now: Micros) -> Option<Ended> {
         if let (None, Some(at)) = (self.ended, self.guarded.filter(|at| *at <= now)) {
-            self.end(at, 9, true);
+            // What is started too late is ended as soon as it is there.
+            self.end(at.max(self.at), 9, true);
         }
         self.ended
     }
@@ -62,6 +48,29 @@ impl Running {
     }
 }
 
+/// From when to when software of an assignment ran; `None`: it still does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Span {
+    pub(crate) from: Micros,
+    pub(crate) to: Option<Micros>,
+    pub(crate) assignment: AssignmentId,
+}
+
+/// A state that was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wiped {
+    pub(crate) at: Micros,
+    pub(crate) assignment: AssignmentId,
+    pub(crate) state: Vec<u8>,
+}
+
+/// What a frozen agent does once it goes on.
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Signal(AssignmentId, Signal),
+    Guard(AssignmentId, Option<Micros>),
+}
+
 #[derive(Debug, Default)]
 struct Inside {
     records: BTreeMap<String, Vec<u8>>,
@@ -70,9 +79,47 @@ struct Inside {
     running: BTreeMap<AssignmentId, Running>,
     guards: BTreeMap<AssignmentId, Micros>,
     states: BTreeMap<AssignmentId, Vec<u8>>,
-    /// The attempt that each sealed state was sealed in.
+    /// The attempt that each sealed state was sealed in, as this run of the agent knows it.
     sealed: BTreeMap<AssignmentId, u64>,
     starts: Vec<(Micros, AssignmentId)>,
+    past: Vec<Span>,
+    wiped: Vec<Wiped>,
+    boots: u8,
+    put_off: Vec<Act>,
+    /// What the agent did that it must never do.
+    wrongs: Vec<String>,
+}
+
+impl Inside {
+    /// A run is not looked at any more; that it was stays known.
+    fn forget_run(&mut self, assignment: AssignmentId) {
+        if let Some(mut run) = self.running.remove(&assignment) {
+            let to = Some(run.ended_by(now()).map_or_else(now, |e| e.at));
+            self.past.push(Span { from: run.at, to, assignment });
+        }
+    }
+
+    fn act(&mut self, act: Act, now: Micros) {
+        match act {
+            Act::Signal(assignment, signal) => {
+                let Some(run) = self.running.get_mut(&assignment) else { return };
+                if run.ended_by(now).is_none() {
+                    run.end(now, if signal == Signal::Kill { 9 } else { 15 }, false);
+                }
+            }
+            Act::Guard(assignment, until) => {
+                match until {
+                    Some(until) => self.guards.insert(assignment, until),
+                    None => self.guards.remove(&assignment),
+                };
+                // What was due before it was told otherwise is over all the same.
+                if let Some(run) = self.running.get_mut(&assignment).filter(|r| r.ended.is_none()) {
+                    run.ended_by(now);
+                    run.guarded = until;
+                }
+            }
+        }
+    }
 }
 
 /// A simulated computer.
@@ -81,12 +128,13 @@ pub(crate) struct Machine {
     name: String,
     number: u8,
     inside: Mutex<Inside>,
+    frozen: watch::Sender<bool>,
 }
 
 impl Machine {
     /// A new computer with nothing on it.
     pub(crate) fn new(name: &str, number: u8) -> Self {
-        Self { name: name.to_owned(), number, inside: Mutex::default() }
+        Self { name: name.to_owned(), number, inside: Mutex::default(), frozen: watch::Sender::new(false) }
     }
 
     /// Every start of software so far, with its time.
@@ -95,9 +143,37 @@ impl Machine {
     }
 
     /// How many pieces of software run.
-    pub(crate) fn running(&self) -> usize {
-        let now = SimulatedClock::default().boot();
-        self.inside().running.values_mut().filter_map(|r| r.ended_by(now).is_none().then_some(())).count()
+    pub(crate) fn running(&self, now: Micros) -> usize {
+        self.spans(now).iter().filter(|s| s.to.is_none()).count()
+    }
+
+    /// What the agent did that it must never do. An agent survives its own panics, so that these are told here.
+    pub(crate) fn wrongs(&self) -> Vec<String> {
+        self.inside().wrongs.clone()
+    }
+
+    /// Every run of software so far, as it is `now`.
+    pub(crate) fn spans(&self, now: Micros) -> Vec<Span> {
+        let mut inside = self.inside();
+        let mut spans = inside.past.clone();
+        spans.extend(inside.running.iter_mut().map(|(id, run)| Span {
+            from: run.at,
+            to: run.ended_by(now).map(|e| e.at),
+            assignment: *id,
+        }));
+        spans
+    }
+
+    /// A user writes to software that runs. Whether it was told that this is kept.
+    pub(crate) fn write(&self, assignment: AssignmentId, entry: [u8; 8], now: Micros) -> bool {
+        let mut inside = self.inside();
+        let serves = |r: &mut Running| r.ended_by(now).is_none() && now.0 - r.at.0 >= WARM_UP.0;
+        let is_served = inside.running.get_mut(&assignment).is_some_and(serves);
+        if is_served {
+            assert!(!inside.sealed.contains_key(&assignment), "{assignment} runs on a state that was given up");
+            inside.states.entry(assignment).or_default().extend(entry);
+        }
+        is_served
     }
 
     /// What the software of an assignment has written.
@@ -109,6 +185,11 @@ impl Machine {
         self.inside().states.insert(assignment, bytes);
     }
 
+    /// Every state that was deleted.
+    pub(crate) fn wiped(&self) -> Vec<Wiped> {
+        self.inside().wiped.clone()
+    }
+
     pub(crate) fn is_sealed(&self, assignment: AssignmentId, attempt: u64) -> bool {
         self.inside().sealed.get(&assignment) == Some(&attempt)
     }
@@ -117,9 +198,68 @@ impl Machine {
     pub(crate) fn seal(&self, assignment: AssignmentId, attempt: Option<u64>) {
         let mut inside = self.inside();
         match attempt {
-            Some(attempt) => inside.sealed.insert(assignment, attempt),
-            None => inside.sealed.remove(&assignment),
-        };
+            Some(attempt) => {
+                let runs = inside.running.get_mut(&assignment).is_some_and(|r| r.ended_by(now()).is_none());
+                if runs {
+                    inside.wrongs.push(format!("{assignment} is sealed while it runs"));
+                }
+                inside.sealed.insert(assignment, attempt);
+            }
+            None => {
+                inside.sealed.remove(&assignment);
+            }
+        }
+    }
+
+    /// The agent is started: what an earlier one knew by heart is forgotten.
+    pub(crate) fn begin_agent(&self) {
+        self.inside().sealed.clear();
+    }
+
+    /// The agent is killed: what it was about to do it does not.
+    pub(crate) fn kill_agent(&self) {
+        self.inside().put_off.clear();
+        self.frozen.send_replace(false);
+    }
+
+    /// The power is cut `at` this moment: nothing runs any more, and no guard is there.
+    pub(crate) fn switch_off(&self, at: Micros) {
+        self.kill_agent();
+        let mut inside = self.inside();
+        inside.boots += 1;
+        inside.guards.clear();
+        for (assignment, mut run) in std::mem::take(&mut inside.running) {
+            let to = Some(run.ended_by(at).map_or(at, |e| e.at));
+            inside.past.push(Span { from: run.at, to, assignment });
+        }
+    }
+
+    /// The agent is stopped as by SIGSTOP: it starts and ends nothing. Its packets are held by whoever calls this.
+    pub(crate) fn freeze(&self) {
+        self.frozen.send_replace(true);
+    }
+
+    /// It goes on; what it was about to do happens `now`.
+    pub(crate) fn thaw(&self, now: Micros) {
+        self.frozen.send_replace(false);
+        let mut inside = self.inside();
+        for act in std::mem::take(&mut inside.put_off) {
+            inside.act(act, now);
+        }
+    }
+
+    /// Waits for as long as the agent is frozen.
+    async fn thawed(&self) {
+        // The sender is part of this computer: it is there.
+        let _ = self.frozen.subscribe().wait_for(|frozen| !frozen).await;
+    }
+
+    fn do_unfrozen(&self, act: Act) {
+        if *self.frozen.borrow() {
+            self.inside().put_off.push(act);
+        } else {
+            self.inside().act(act, now());
+        }
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -127,219 +267,7 @@ impl Machine {
     }
 }
 
-impl Disk for Machine {
-    fn read(&self, key: &str) -> Result<Option<Loaded>, DiskError> {
-        Ok(self.inside().records.get(key).map(|bytes| Loaded { bytes: bytes.clone(), previous: false }))
-    }
-
-    fn write(&self, key: &str, bytes: &[u8]) -> Result<(), DiskError> {
-        self.inside().records.insert(key.to_owned(), bytes.to_owned());
-        Ok(())
-    }
-
-    fn remove(&self, key: &str) -> Result<(), DiskError> {
-        self.inside().records.remove(key);
-        Ok(())
-    }
-
-    fn keys(&self, prefix: &str) -> Result<Vec<String>, DiskError> {
-        Ok(self.inside().records.keys().filter(|k| k.starts_with(prefix)).cloned().collect())
-    }
-}
-
-#[async_trait]
-impl Depot for Machine {
-    fn ready(&self, digest: Digest, _: Kind) -> bool {
-        self.inside().files.contains_key(&digest)
-    }
-
-    fn room(&self, _: u64, _: Kind) -> Result<(), DepotError> {
-        Ok(())
-    }
-
-    async fn chunks(&self, manifest: &Manifest) -> Result<Vec<bool>, DepotError> {
-        let inside = self.inside();
-        let here = inside.chunks.get(&manifest.digest);
-        Ok((0..manifest.chunks.len()).map(|i| here.is_some_and(|h| h.contains_key(&i))).collect())
-    }
-
-    async fn put(&self, manifest: &Manifest, index: usize, bytes: Vec<u8>) -> Result<(), DepotError> {
-        self.inside().chunks.entry(manifest.digest).or_default().insert(index, bytes);
-        Ok(())
-    }
-
-    async fn finish(&self, manifest: &Manifest, _: Kind) -> Result<(), DepotError> {
-        let mut inside = self.inside();
-        let chunks = inside.chunks.remove(&manifest.digest).unwrap_or_default();
-        let whole: Vec<u8> = chunks.into_values().flatten().collect();
-        if *blake3::hash(&whole).as_bytes() != manifest.digest.0 {
-            return Err(DepotError::Refused("what was fetched is not what was promised".to_owned()));
-        }
-        inside.files.insert(manifest.digest, whole);
-        Ok(())
-    }
-
-    async fn keep(&self, needed: &BTreeSet<Digest>) {
-        self.inside().files.retain(|digest, _| needed.contains(digest));
-    }
-}
-
-#[async_trait]
-impl Driver for Machine {
-    async fn start(&self, launch: &Launch) -> Result<Started, StartError> {
-        let at = SimulatedClock::default().boot();
-        let mut inside = self.inside();
-        let runs_already = inside.running.get_mut(&launch.assignment).is_some_and(|r| r.ended_by(at).is_none());
-        assert!(!runs_already, "{} is started while it runs", launch.assignment);
-        let mut next = FIRST_PORT + u16::try_from(inside.starts.len()).unwrap_or(0) * 8;
-        let ports: Vec<_> = launch
-            .spec
-            .ports
-            .iter()
-            .map(|port| {
-                next += 1;
-                let kept = launch.ports.iter().find(|(name, _)| *name == port.name);
-                (port.name.clone(), kept.map_or(next, |(_, number)| *number))
-            })
-            .collect();
-        inside.starts.push((at, launch.assignment));
-        let guarded = inside.guards.get(&launch.assignment).copied();
-        let run =
-            Running { launch: launch.clone(), at, ports: ports.clone(), ended: None, is_over: Arc::default(), guarded };
-        inside.running.insert(launch.assignment, run);
-        Ok(Started { ports, at, note: String::new() })
-    }
-
-    async fn adopt(&self, assignment: AssignmentId) -> Found {
-        let now = SimulatedClock::default().boot();
-        let mut inside = self.inside();
-        let Some(run) = inside.running.get_mut(&assignment) else { return Found::Nothing };
-        match run.ended_by(now) {
-            Some(ended) => Found::Ended(ended),
-            None => Found::Running(Box::new(Adopted {
-                launch: run.launch.clone(),
-                ports: run.ports.clone(),
-                at: run.at,
-                guarded: run.guarded,
-            })),
-        }
-    }
-
-    async fn wait(&self, assignment: AssignmentId) -> Ended {
-        loop {
-            let now = SimulatedClock::default().boot();
-            let (is_over, guarded) = match self.inside().running.get_mut(&assignment) {
-                Some(run) => match run.ended_by(now) {
-                    Some(ended) => return ended,
-                    None => (run.is_over.clone(), run.guarded),
-                },
-                None => (Arc::default(), None),
-            };
-            let left = guarded.map_or(LONG, |at| Micros(at.0 - now.0));
-            // Ended, or its guard is due: whichever is first.
-            let _ = tokio::time::timeout(left.to_std(), is_over.notified()).await;
-        }
-    }
-
-    fn signal(&self, assignment: AssignmentId, signal: Signal) {
-        let now = SimulatedClock::default().boot();
-        let mut inside = self.inside();
-        let Some(run) = inside.running.get_mut(&assignment) else { return };
-        if run.ended_by(now).is_none() {
-            run.end(now, if signal == Signal::Kill { 9 } else { 15 }, false);
-        }
-    }
-
-    fn guard(&self, assignment: AssignmentId, until: Option<Micros>) -> io::Result<()> {
-        let now = SimulatedClock::default().boot();
-        let mut inside = self.inside();
-        match until {
-            Some(until) => inside.guards.insert(assignment, until),
-            None => inside.guards.remove(&assignment),
-        };
-        // What was due before it was told otherwise is over all the same.
-        if let Some(run) = inside.running.get_mut(&assignment).filter(|r| r.ended.is_none()) {
-            run.ended_by(now);
-            run.guarded = until;
-        }
-        Ok(())
-    }
-
-    async fn check(&self, assignment: AssignmentId, _: &workload::Probe) -> bool {
-        let now = SimulatedClock::default().boot();
-        let mut inside = self.inside();
-        let run = inside.running.get_mut(&assignment);
-        run.is_some_and(|r| r.ended_by(now).is_none() && now.0 - r.at.0 >= WARM_UP.0)
-    }
-
-    fn measure(&self, assignment: AssignmentId) -> Option<Measure> {
-        let now = SimulatedClock::default().boot();
-        let mut inside = self.inside();
-        let run = inside.running.get_mut(&assignment)?;
-        run.ended_by(now).is_none().then(|| Measure { cpu: used(run.at, now), memory: Bytes(32 << 20) })
-    }
-}
-
 /// Simulated software uses a tenth of a core.
 fn used(from: Micros, to: Micros) -> Micros {
     Micros((to.0 - from.0) / 10)
-}
-
-#[async_trait]
-impl Workspace for Machine {
-    async fn collect(&self, _: AssignmentId, _: &[String]) -> Collected {
-        Collected::default()
-    }
-
-    async fn read_output(&self, _: AssignmentId, _: &str, _: u64, _: usize) -> io::Result<Vec<u8>> {
-        Ok(Vec::new())
-    }
-
-    async fn read_log(&self, _: AssignmentId, _: LogStream, _: Option<u64>, _: usize) -> io::Result<LogPart> {
-        Ok(LogPart::default())
-    }
-
-    async fn wipe(&self, assignment: AssignmentId) -> io::Result<()> {
-        let mut inside = self.inside();
-        inside.running.remove(&assignment);
-        inside.states.remove(&assignment);
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Probe for Machine {
-    fn boot_id(&self) -> [u8; 16] {
-        [self.number; 16]
-    }
-
-    fn readings(&self) -> Readings {
-        Readings {
-            cpu_permille: 20,
-            memory_used_mib: 700,
-            temperature_c: -1,
-            battery_percent: -1,
-            ..Readings::default()
-        }
-    }
-
-    async fn inventory(&self) -> HostInventory {
-        HostInventory {
-            host_name: self.name.clone(),
-            cpu: inventory::Cpu { model: "simulated".to_owned(), cores: 4, mhz: 2_000 },
-            memory: Bytes(8 << 30),
-            os: std::env::consts::OS.to_owned(),
-            architecture: std::env::consts::ARCH.to_owned(),
-            boot_id: self.boot_id(),
-            drivers: vec![inventory::Driver {
-                kind: DriverKind::Process,
-                limits_cpu: true,
-                limits_memory: true,
-                limits_pids: true,
-                note: String::new(),
-            }],
-            offered: Offered { cpu: MilliCpu(4_000), memory: Bytes(8 << 30), disk: Bytes(64 << 30) },
-            ..HostInventory::default()
-        }
-    }
 }

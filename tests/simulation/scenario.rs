@@ -10,8 +10,7 @@ use chandler_engine::service::OperatingStatus;
 use chandler_protocol::Micros;
 use serde_json::{Value, json};
 
-use crate::air::EPOCH;
-use crate::fleet::{Fleet, machine_name};
+use crate::fleet::{Fault, Fleet, Node, Settings, machine_name, told};
 
 /// How wrong a clock may be.
 const TEN_YEARS: Micros = Micros::from_secs(10 * 365 * 86_400);
@@ -21,21 +20,17 @@ const CONTEXT: usize = 4;
 /// The least that happens in a scenario: a trace with fewer lines has missed something.
 const LINES_MIN: usize = 40;
 
+/// The first computer cannot be reached.
+const CUT: Fault = Fault::Cut(Node::Machine(0), Node::Controller);
+
 /// Everything that happened, in order, with its simulated time: the events of the store, then the starts of software on
 /// every computer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trace(Vec<String>);
 
 impl Trace {
-    fn of(fleet: &Fleet) -> Self {
-        let mut lines = Vec::new();
-        for e in fleet.events() {
-            let (noun, at) = (e.noun.as_str(), e.at.0 - EPOCH.0);
-            lines.push(format!(
-                "{at} {} {noun} {} {} {:?} to {:?}: {}",
-                e.by, e.subject, e.name, e.from, e.to, e.reason
-            ));
-        }
+    pub(crate) fn of(fleet: &Fleet) -> Self {
+        let mut lines = told(&fleet.events());
         for (index, machine) in fleet.machines.iter().enumerate() {
             for (at, assignment) in machine.starts() {
                 lines.push(format!("{} {} starts {assignment}", at.0, machine_name(index)));
@@ -69,25 +64,25 @@ impl Trace {
 
 /// Runs the scenario: join, order, crash of the controller, crash of an agent, a partition, and the end.
 pub(crate) fn run(seed: u64) -> Trace {
-    let mut fleet = Fleet::new(seed);
+    let mut fleet = Fleet::new(seed, Settings::default());
     join_two(&mut fleet);
     order(&mut fleet, "a");
     order(&mut fleet, "b");
     fleet.until("both to run", |f| is_running(f, "a") && is_running(f, "b"));
     assert_eq!(starts(&fleet), 2);
 
-    fleet.crash_controller();
+    fleet.begin(Fault::Crash(Node::Controller));
     fleet.pass(Duration::from_secs(5));
     assert_eq!(running(&fleet), 2, "software stopped because its controller did");
-    fleet.restart_controller();
+    fleet.end(Fault::Crash(Node::Controller));
     fleet.until("every host to be active again", |f| hosts_in(f, HostState::Active) == 2);
     fleet.pass(Duration::from_secs(15));
     assert!(is_running(&fleet, "a") && is_running(&fleet, "b"));
     assert_eq!(starts(&fleet), 2, "software was started again because its controller was");
 
-    fleet.crash_agent(0);
+    fleet.begin(Fault::Crash(Node::Machine(0)));
     fleet.pass(Duration::from_secs(2));
-    fleet.restart_agent(0);
+    fleet.end(Fault::Crash(Node::Machine(0)));
     fleet.pass(Duration::from_secs(10));
     assert!(is_running(&fleet, "a") && is_running(&fleet, "b"));
     assert_eq!(starts(&fleet), 2, "software was started again because its agent was");
@@ -135,17 +130,17 @@ fn order(fleet: &mut Fleet, name: &str) {
 /// A computer that is cut off is lost, what it ran is started on the other once there is room there, and when it is
 /// back it stops its old copy.
 fn cut_off(fleet: &mut Fleet) {
-    fleet.partition(0);
+    fleet.begin(CUT);
     fleet.pass(Duration::from_secs(4));
-    fleet.repair(0);
+    fleet.end(CUT);
     fleet.pass(Duration::from_secs(10));
     assert_eq!(starts(fleet), 2, "a short silence moved software");
     assert_eq!(hosts_in(fleet, HostState::Active), 2);
 
-    fleet.partition(0);
+    fleet.begin(CUT);
     fleet.until("the host that is cut off to be lost", |f| hosts_in(f, HostState::Lost) == 1);
     assert_eq!(running(fleet), 2, "software stopped because its line was cut");
-    fleet.repair(0);
+    fleet.end(CUT);
     fleet.until("the host to be back", |f| hosts_in(f, HostState::Active) == 2);
     fleet.until("both to run", |f| is_running(f, "a") && is_running(f, "b") && running(f) == 2);
 }
@@ -175,5 +170,6 @@ fn starts(fleet: &Fleet) -> usize {
 }
 
 fn running(fleet: &Fleet) -> usize {
-    fleet.machines.iter().map(|m| m.running()).sum()
+    let now = fleet.now();
+    fleet.machines.iter().map(|m| m.running(now)).sum()
 }

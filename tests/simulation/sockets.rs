@@ -10,12 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use chandler_agent::door::{Caller, Front, Fronts};
 use futures_util::FutureExt as _;
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncTimer, AsyncUdpSocket, ConnectionId, ConnectionIdGenerator, Runtime, TokioRuntime, UdpPoller};
 
 /// Length of a connection id.
 const ID_LENGTH: usize = 8;
+/// Where a door listens that may choose.
+const DOOR_PORT: u16 = 18_080;
 
 type Readable = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
@@ -212,13 +215,29 @@ impl chandler_agent::world::Sockets for SimulatedSockets {
     }
 }
 
-/// Front doors do not listen in the simulation: nobody in it speaks TCP.
+/// Front doors listen, and nobody comes: what they say of routes and holds is real, what passes through them is not
+/// simulated.
 #[derive(Debug)]
-pub(crate) struct NoListeners;
+pub(crate) struct QuietListeners;
+
+/// One of them.
+struct Quiet(SocketAddr);
 
 #[async_trait::async_trait]
-impl chandler_agent::door::Fronts for NoListeners {
-    async fn listen(&self, _: SocketAddr) -> io::Result<Box<dyn chandler_agent::door::Front>> {
-        Err(io::ErrorKind::Unsupported.into())
+impl Fronts for QuietListeners {
+    async fn listen(&self, at: SocketAddr) -> io::Result<Box<dyn Front>> {
+        let port = if at.port() == 0 { DOOR_PORT } else { at.port() };
+        Ok(Box::new(Quiet(SocketAddr::new(at.ip(), port))))
+    }
+}
+
+#[async_trait::async_trait]
+impl Front for Quiet {
+    fn address(&self) -> io::Result<SocketAddr> {
+        Ok(self.0)
+    }
+
+    async fn accept(&self) -> io::Result<Caller> {
+        std::future::pending().await
     }
 }

@@ -15,6 +15,8 @@ use crate::machine::Machine;
 const ROUND: Micros = Micros::from_millis(20);
 /// Most bytes of a simulated state.
 const STATE_MAX: usize = 1 << 20;
+/// Length of its root.
+const ROOT: usize = 32;
 
 /// The states on one machine.
 pub(crate) struct Kept(pub(crate) Arc<Machine>);
@@ -51,11 +53,12 @@ impl StateSource for Copy {
         self.machine.seal(self.assignment, None);
     }
 
-    /// Says whether it is sealed, how long it is, and what it is.
+    /// Says whether it is sealed, what it is, and how that is told from a part of it.
     async fn serve(&self, attempt: u64, mut stream: BoxedStream) {
         let is_sealed = self.machine.is_sealed(self.assignment, attempt);
         let bytes = self.machine.state(self.assignment);
         let mut said = vec![u8::from(is_sealed)];
+        said.extend(root(&bytes).0);
         said.extend(bytes);
         let _ = stream.write_all(&said).await;
         let _ = stream.shutdown().await;
@@ -75,7 +78,12 @@ impl StateReceiver for Copy {
             let mut stream = from.open().await.map_err(failed)?.take(STATE_MAX as u64);
             let mut said = Vec::new();
             stream.read_to_end(&mut said).await.map_err(failed)?;
-            let (sealed, bytes) = said.split_first().ok_or_else(|| failed(io::ErrorKind::UnexpectedEof.into()))?;
+            let cut_off = || failed(io::ErrorKind::UnexpectedEof.into());
+            let (sealed, rest) = said.split_first().ok_or_else(cut_off)?;
+            let (promised, bytes) = rest.split_at_checked(ROOT).ok_or_else(cut_off)?;
+            if promised != root(bytes).0 {
+                return Err(cut_off());
+            }
             self.machine.set_state(self.assignment, bytes.to_vec());
             let size = Bytes(bytes.len() as u64);
             tell(Progress { attempt: order.attempt, rounds, size, in_step: true, ..Progress::default() });

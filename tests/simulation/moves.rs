@@ -1,0 +1,399 @@
+//! Moves under faults: services are moved by operators, drains and failures, and at a phase that the seed draws
+//! something goes wrong that the seed draws too. Whatever happens, what [`crate::users`] watch holds at every step, and
+//! once nothing goes wrong any more all is well again within a time.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use axum::http::Method;
+use chandler_api::value::Span;
+use chandler_controller::config::Config;
+use chandler_engine::fleet::HostState;
+use chandler_engine::model::Model;
+use chandler_engine::movement::{Move, MoveKind, MovePhase};
+use chandler_engine::relocation::tenure::Stage;
+use chandler_engine::service::{AllocationState, OperatingStatus, Service};
+use chandler_protocol::Micros;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::{Value, json};
+
+use crate::fleet::{Fault, Fleet, Node, Settings, machine_name};
+use crate::scenario::Trace;
+
+/// The provider's computers; the customer's, with the front doors, comes behind them.
+const SERVERS: usize = 3;
+const DOOR: usize = SERVERS;
+/// Moves that are ordered, one after the other, in one run.
+const EPISODES: usize = 2;
+/// How long silence takes to mean something: short, so that runs are.
+const GRACE: Micros = Micros::from_secs(4);
+/// Once nothing goes wrong any more, all is well again within this (P10).
+const WELL_AGAIN: Duration = Duration::from_secs(90);
+/// And stays so.
+const STAYS: Duration = Duration::from_secs(6);
+/// How long a phase is waited for; then what was to happen in it happens all the same.
+const PHASE_COMES: Micros = Micros::from_secs(9);
+
+const WEB: &str = "web";
+const LEDGER: &str = "ledger";
+
+/// What one run came to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// Everything that happened.
+    pub(crate) trace: Trace,
+    /// What went wrong, and in which phase of which kind of move.
+    pub(crate) strikes: Vec<(String, Fault)>,
+    /// How moves ended.
+    pub(crate) ends: Vec<(MoveKind, MovePhase)>,
+    /// Writes that were told to be kept, all of which are.
+    pub(crate) kept: usize,
+    /// How long it took until all was well again, at most.
+    pub(crate) well_after: Micros,
+    /// How much time was simulated.
+    pub(crate) lasted: Micros,
+}
+
+/// Why a service moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Operator,
+    Drain,
+    Failure,
+}
+
+/// Something that is to go wrong.
+#[derive(Debug, Clone, Copy)]
+struct Strike {
+    phase: MovePhase,
+    /// So long after the phase has come.
+    after: Micros,
+    lasts: Micros,
+}
+
+struct Run {
+    fleet: Fleet,
+    rng: StdRng,
+    strikes: Vec<(String, Fault)>,
+    /// What goes wrong now, and until when.
+    active: Vec<(Fault, Micros)>,
+    well_after: Micros,
+}
+
+/// Runs the moves of a seed.
+pub(crate) fn run(seed: u64) -> Outcome {
+    let config = Config {
+        grace: Span(GRACE),
+        heartbeat: Span(Micros(GRACE.0 / 4)),
+        relocation: chandler_controller::config::Relocation { period: Span(Micros::from_secs(1)), haste: 60 },
+        ..Config::default()
+    };
+    let settings = Settings { tick: Duration::from_millis(4), patience: WELL_AGAIN, config };
+    let mut run = Run {
+        fleet: Fleet::new(seed, settings),
+        rng: StdRng::seed_from_u64(seed ^ 0x6d6f_7665_7300),
+        strikes: Vec::new(),
+        active: Vec::new(),
+        well_after: Micros::ZERO,
+    };
+    run.furnish();
+    for _ in 0..EPISODES {
+        run.episode();
+    }
+    run.close()
+}
+
+impl Run {
+    /// A provider's computers, a customer's with the doors, and two services: one with a state, one without.
+    fn furnish(&mut self) {
+        let fleet = &mut self.fleet;
+        fleet.call(Method::POST, "/api/v1/parties", &json!({"name": "acme", "roles": ["customer"]}));
+        let rate = |micros: i64| json!({"micros": micros, "currency": "EUR"});
+        for (name, owner, role) in [("cellar", "provider", "provider"), ("office", "acme", "customer")] {
+            let site = json!({
+                "name": name, "owner": owner, "role": role, "country": "DE",
+                "rates": {"coreHour": rate(10_000), "gibHour": rate(2_000)},
+            });
+            fleet.call(Method::POST, "/api/v1/sites", &site);
+        }
+        for index in 0..=SERVERS {
+            let site = if index == DOOR { "office" } else { "cellar" };
+            let made = fleet.call(Method::POST, "/api/v1/joinTokens", &json!({"site": site}));
+            let behind = if index == 1 { Micros::from_secs(400 * 86_400) } else { Micros::ZERO };
+            fleet.add_machine(made["join"].as_str().unwrap(), behind);
+        }
+        fleet.until("the computers to be active hosts", |f| active(&f.model()) == SERVERS + 1);
+        let content: Vec<u8> = (0..20_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        let digest = blake3::hash(&content);
+        let platform = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
+        let path = format!("/api/v1/artifacts?name=app&version=1&platform={platform}&digest={digest}");
+        fleet.send(Method::POST, &path, "application/x-tar", content);
+        let gives_up = self.rng.random_ratio(1, 5);
+        fleet.call(Method::POST, "/api/v1/orders", &order(WEB, false, false));
+        fleet.call(Method::POST, "/api/v1/orders", &order(LEDGER, true, gives_up));
+        fleet.until("both to run", |f| unsettled(f).is_none());
+    }
+
+    /// One move, with what goes wrong meanwhile, until all is well again.
+    fn episode(&mut self) {
+        let name = *[WEB, LEDGER, LEDGER].choose(&mut self.rng).unwrap();
+        let cause = *[Cause::Operator, Cause::Operator, Cause::Drain, Cause::Failure].choose(&mut self.rng).unwrap();
+        let source = place(&self.fleet, name);
+        let others: Vec<usize> = (0..SERVERS).filter(|i| *i != source).collect();
+        let target = *others.choose(&mut self.rng).unwrap();
+        let strikes = self.draw_strikes(name, cause);
+        let since = self.fleet.now();
+        self.note(&format!("{cause:?} moves {name} from {source} to {target}: {strikes:?}"));
+        let host = machine_name(source);
+        match cause {
+            Cause::Operator => {
+                let to = json!({"to": {"host": machine_name(target)}});
+                self.ask(&format!("/api/v1/services/{name}/move"), &to);
+            }
+            Cause::Drain => self.ask(&format!("/api/v1/hosts/{host}/drain"), &json!({"reason": "new fans"})),
+            Cause::Failure => {
+                let lasts = Micros::from_millis(self.rng.random_range(2_000..15_000));
+                self.strike("before", Fault::Power(source), lasts);
+            }
+        }
+        for strike in strikes {
+            self.await_phase(name, since, strike);
+            let on = newest(&self.fleet.model(), name, since);
+            // Where it really goes, which a drain and a failure choose themselves.
+            let to = on.as_ref().and_then(|m| index_of(&self.fleet, &self.fleet.model().host_name(m.to_host)));
+            let phase = on.map_or_else(|| "none".to_owned(), |m| format!("{:?} {}", m.kind, m.phase.as_str()));
+            if let Some(fault) = self.draw_fault(source, to.unwrap_or(target)) {
+                self.strike(&phase, fault, strike.lasts);
+            }
+        }
+        while !self.active.is_empty() {
+            self.step();
+        }
+        self.settle();
+        if cause == Cause::Drain {
+            self.ask(&format!("/api/v1/hosts/{host}/undrain"), &Value::Null);
+        }
+    }
+
+    fn draw_strikes(&mut self, name: &str, cause: Cause) -> Vec<Strike> {
+        use MovePhase::{Copying, Draining, FinalCopy, Holding, Preparing, Starting, Switching, Verifying};
+        let phases: &[MovePhase] = match name {
+            LEDGER if cause != Cause::Failure => {
+                &[Preparing, Copying, Holding, FinalCopy, FinalCopy, Starting, Starting, Verifying, Switching, Draining]
+            }
+            _ => &[Preparing, Starting, Verifying, Switching, Draining],
+        };
+        let count = self.rng.random_range(1..=2);
+        let mut strikes: Vec<Strike> = (0..count)
+            .map(|_| {
+                let lasts = match self.rng.random_range(0..4) {
+                    0 => 30..600,
+                    1 => 600..4_000,
+                    2 => 4_000..9_000,
+                    _ => 9_000..28_000,
+                };
+                Strike {
+                    phase: *phases.choose(&mut self.rng).unwrap(),
+                    after: Micros::from_millis(*[0, 0, 8, 30, 90].choose(&mut self.rng).unwrap()),
+                    lasts: Micros::from_millis(self.rng.random_range(lasts)),
+                }
+            })
+            .collect();
+        strikes.sort_by_key(|s| s.phase);
+        strikes
+    }
+
+    /// Something that touches nothing that is touched already.
+    fn draw_fault(&mut self, source: usize, target: usize) -> Option<Fault> {
+        let (c, s, t, d) = (Node::Controller, Node::Machine(source), Node::Machine(target), Node::Machine(DOOR));
+        let pairs = [(c, s), (s, c), (c, t), (t, c), (s, t), (t, s), (c, d), (d, c)];
+        let mut all: Vec<Fault> = pairs.into_iter().filter(|(a, b)| a != b).map(|(a, b)| Fault::OneWay(a, b)).collect();
+        all.extend([(c, s), (c, t), (s, t), (c, d)].into_iter().filter(|(a, b)| a != b).map(|(a, b)| Fault::Cut(a, b)));
+        for node in [c, s, t, c, s, t, d] {
+            all.extend([Fault::Crash(node), Fault::Freeze(node)]);
+        }
+        all.extend([Fault::Power(source), Fault::Power(target)]);
+        all.retain(|fault| self.active.iter().all(|(a, _)| touched(*a).iter().all(|n| !touched(*fault).contains(n))));
+        all.choose(&mut self.rng).copied()
+    }
+
+    fn await_phase(&mut self, name: &str, since: Micros, strike: Strike) {
+        let deadline = Micros(self.fleet.now().0 + PHASE_COMES.0);
+        let has_come = |f: &Fleet| newest(&f.model(), name, since).is_some_and(|m| m.phase >= strike.phase);
+        while !has_come(&self.fleet) && self.fleet.now() < deadline {
+            self.step();
+        }
+        let at = Micros(self.fleet.now().0 + strike.after.0);
+        while self.fleet.now() < at {
+            self.step();
+        }
+    }
+
+    fn strike(&mut self, phase: &str, fault: Fault, lasts: Micros) {
+        self.note(&format!("{phase}: {fault:?} for {lasts}"));
+        self.fleet.begin(fault);
+        self.strikes.push((phase.to_owned(), fault));
+        self.active.push((fault, Micros(self.fleet.now().0 + lasts.0)));
+    }
+
+    /// Moves time on; what is over is over.
+    fn step(&mut self) {
+        self.fleet.step();
+        let now = self.fleet.now();
+        let over: Vec<Fault> = self.active.iter().filter(|(_, until)| *until <= now).map(|(f, _)| *f).collect();
+        for fault in over {
+            self.active.retain(|(f, _)| *f != fault);
+            self.note(&format!("{fault:?} is over"));
+            self.fleet.end(fault);
+        }
+    }
+
+    /// Nothing goes wrong any more: all is well again, within a time.
+    fn settle(&mut self) {
+        let from = self.fleet.now();
+        let deadline = Micros(from.0 + Micros::from_std(WELL_AGAIN).0);
+        loop {
+            let Some(why) = unsettled(&self.fleet) else { break };
+            let now = self.fleet.now();
+            assert!(now < deadline, "at {now}, {} after the last fault: {why}", Micros(now.0 - from.0));
+            self.fleet.step();
+        }
+        let took = Micros(self.fleet.now().0 - from.0);
+        self.note(&format!("well again after {took}"));
+        self.well_after = self.well_after.max(took);
+        self.fleet.users.check_kept(&self.fleet.model(), &self.fleet.machines);
+    }
+
+    fn close(mut self) -> Outcome {
+        let starts = |f: &Fleet| f.machines.iter().map(|m| m.starts().len()).sum::<usize>();
+        self.settle();
+        let before = starts(&self.fleet);
+        self.fleet.pass(STAYS);
+        self.settle();
+        let moved = self.fleet.model().moves.values().any(|m| !m.phase.is_final());
+        assert!(moved || starts(&self.fleet) == before, "something was started again that was well");
+        assert!(self.fleet.is_balanced());
+        let model = self.fleet.model();
+        Outcome {
+            trace: Trace::of(&self.fleet),
+            strikes: std::mem::take(&mut self.strikes),
+            ends: model.moves.values().map(|m| (m.kind, m.phase)).collect(),
+            kept: self.fleet.users.check_kept(&model, &self.fleet.machines),
+            well_after: self.well_after,
+            lasted: self.fleet.now(),
+        }
+    }
+
+    /// Asks the operator's API. A refusal is an answer.
+    fn ask(&mut self, path: &str, body: &Value) {
+        let (status, said) = self.fleet.ask(Method::POST, path, "application/json", body.to_string().into_bytes());
+        if !status.is_success() {
+            self.note(&format!("{path}: {status} {}", String::from_utf8_lossy(&said)));
+        }
+    }
+
+    fn note(&mut self, text: &str) {
+        let now = self.fleet.now();
+        self.fleet.log.push(format!("{} {text}", now.0));
+    }
+}
+
+fn order(name: &str, keeps_state: bool, gives_up: bool) -> Value {
+    let mut order = json!({
+        "customer": "acme", "name": name,
+        "software": {
+            "artifact": "app@1",
+            "command": ["./app", "--listen", "{port.http}"],
+            "limits": {"cpu": 1.0, "memory": "256 MiB"},
+            "port": [{"name": "http", "mode": "http"}],
+            "health": {"http": "/healthz", "port": "http", "interval": "200 ms"},
+        },
+        "policy": {"owners": ["provider"]},
+    });
+    if keeps_state {
+        order["software"]["state"] = json!({"path": "data", "exclusive": true});
+        order["policy"]["move"] = json!({"keep": "3 s"});
+    }
+    if gives_up {
+        order["policy"]["onLoss"] = json!("startEmpty");
+    }
+    order
+}
+
+/// Why not everything is well, if it is not: every computer there, nothing on its way, and of each service one copy, which
+/// runs, owns its state, and is where the doors are sent.
+fn unsettled(fleet: &Fleet) -> Option<String> {
+    let (model, now) = (fleet.model(), fleet.now());
+    if active(&model) != fleet.machines.len() {
+        let hosts: Vec<_> = model.hosts.values().map(|h| (h.name.clone(), h.state)).collect();
+        return Some(format!("hosts: {hosts:?}"));
+    }
+    if let Some(open) = model.moves.values().find(|m| !m.phase.is_final()) {
+        return Some(format!("open: {open:#?}"));
+    }
+    for name in [WEB, LEDGER] {
+        let Some(service) = model.services.values().find(|s| s.name == name) else {
+            return Some(format!("{name} is not there"));
+        };
+        if let Some(why) = not_well(&model, fleet, service, now) {
+            return Some(format!("{name}: {why}"));
+        }
+    }
+    None
+}
+
+fn not_well(model: &Model, fleet: &Fleet, service: &Service, now: Micros) -> Option<String> {
+    let mut why = String::new();
+    let all: Vec<_> = model.assignments_of(service.id).collect();
+    let copies: Vec<_> = all.iter().filter(|a| a.state != AllocationState::Releasing).collect();
+    let spans = fleet.machines.iter().flat_map(|m| m.spans(now)).filter(|s| s.to.is_none());
+    let runs: Vec<_> = spans.map(|s| s.assignment).filter(|id| all.iter().any(|a| a.id == *id)).collect();
+    let wanted: Vec<_> = copies.iter().map(|a| a.id).collect();
+    let tenure = service.tenure.map(|t| (t.owner, t.stage));
+    let is_owned = tenure.is_none_or(|(owner, stage)| stage == Stage::Settled && owner == wanted.first().copied());
+    let is_well = service.status == OperatingStatus::Running
+        && wanted.len() == 1
+        && runs == wanted
+        && service.route.backends == wanted
+        && service.route.hold.is_none()
+        && is_owned;
+    if !is_well {
+        let phases: Vec<_> = all.iter().map(|a| (a.id, a.state, a.target, a.phase())).collect();
+        let _ = write!(why, "{:?} {}, runs {runs:?}, {:?}, {tenure:?}, {phases:#?}", service.status, service.reason, service.route);
+        return Some(why);
+    }
+    None
+}
+
+fn active(model: &Model) -> usize {
+    model.hosts.values().filter(|h| h.state == HostState::Active).count()
+}
+
+/// Where the only copy of a service is.
+fn place(fleet: &Fleet, name: &str) -> usize {
+    let model = fleet.model();
+    let service = model.services.values().find(|s| s.name == name).unwrap();
+    let copy = model.assignments_of(service.id).find(|a| a.state != AllocationState::Releasing).unwrap();
+    index_of(fleet, &model.host_name(copy.host)).unwrap()
+}
+
+fn index_of(fleet: &Fleet, host: &str) -> Option<usize> {
+    (0..fleet.machines.len()).find(|index| machine_name(*index) == host)
+}
+
+/// The newest move of a service since then.
+fn newest(model: &Model, name: &str, since: Micros) -> Option<Move> {
+    let moves = model.moves.values().filter(|m| m.name == name && m.started_at.0 - crate::air::EPOCH.0 >= since.0);
+    moves.filter(|m| m.phase != MovePhase::Declined).max_by_key(|m| (m.started_at, m.id)).map(|m| m.as_ref().clone())
+}
+
+/// Whom a fault touches.
+fn touched(fault: Fault) -> Vec<Node> {
+    match fault {
+        Fault::Cut(a, b) | Fault::OneWay(a, b) => vec![a, b],
+        Fault::Crash(node) | Fault::Freeze(node) => vec![node],
+        Fault::Power(index) => vec![Node::Machine(index)],
+    }
+}
