@@ -11,6 +11,7 @@ mod criteria;
 mod drain;
 mod error;
 mod event;
+mod federation;
 mod history;
 mod host;
 mod idempotency;
@@ -19,6 +20,7 @@ mod offering;
 mod openapi;
 mod order;
 mod page;
+mod partner;
 mod party;
 mod quote;
 mod reply;
@@ -45,6 +47,7 @@ use tokio::sync::{Semaphore, watch};
 use self::access::Caller;
 use self::error::{Failure, RequestIds};
 use self::idempotency::InFlight;
+use crate::federation::Federation;
 use crate::link::Sessions;
 use crate::link::identity::Authority;
 use crate::store::Writer;
@@ -68,6 +71,8 @@ pub struct ApiState {
     pub sessions: Arc<Sessions>,
     /// Makes join strings.
     pub authority: Arc<Authority>,
+    /// This controller among others.
+    pub federation: Arc<Federation>,
 }
 
 /// What all handlers share.
@@ -77,6 +82,7 @@ struct Shared {
     blobs: Arc<Blobs>,
     sessions: Arc<Sessions>,
     authority: Arc<Authority>,
+    federation: Arc<Federation>,
     request_ids: RequestIds,
     in_flight: InFlight,
     transfers: Arc<Semaphore>,
@@ -91,12 +97,13 @@ type Api = State<Arc<Shared>>;
 impl Shared {
     fn new(state: ApiState) -> Arc<Self> {
         let request_ids = RequestIds::new(state.writer.random().as_ref());
-        let ApiState { writer, blobs, sessions, authority } = state;
+        let ApiState { writer, blobs, sessions, authority, federation } = state;
         Arc::new(Self {
             writer,
             blobs,
             sessions,
             authority,
+            federation,
             request_ids,
             in_flight: InFlight::default(),
             transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)),
@@ -152,6 +159,7 @@ fn build(api: Arc<Shared>) -> Router {
     Router::new()
         .merge(ground_routes())
         .merge(order_routes())
+        .merge(partner_routes())
         .merge(watch_routes())
         .route_layer(middleware::from_fn_with_state(api.clone(), access::check))
         .layer(middleware::from_fn_with_state(api.clone(), error::finish))
@@ -208,6 +216,21 @@ fn order_routes() -> Router<Arc<Shared>> {
         .route("/api/v1/bills", get(bill::list).post(bill::run))
         .route("/api/v1/bills/{id}", get(bill::show))
         .route("/api/v1/ledger/check", get(bill::ledger_check))
+}
+
+/// Who else there is.
+fn partner_routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/api/v1/federation", get(federation::show))
+        .route("/api/v1/federation/rotate", post(federation::rotate))
+        .route("/api/v1/partners", get(partner::list))
+        .route("/api/v1/partners/invitations", post(partner::invite))
+        .route("/api/v1/partners/accept", post(partner::accept))
+        .route("/api/v1/partners/{reference}", get(partner::show))
+        .route("/api/v1/partners/{reference}/suspend", post(partner::suspend))
+        .route("/api/v1/partners/{reference}/resume", post(partner::resume))
+        .route("/api/v1/partners/{reference}/end", post(partner::end))
+        .route("/api/v1/partners/{reference}/trust", put(partner::pin))
 }
 
 /// What happens.

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError};
-use crate::serve::{ServeError, serve};
+use crate::serve::{Addresses, ServeError, serve};
 use crate::store::StoreError;
 use crate::world::World;
 
@@ -51,6 +51,12 @@ struct Serve {
     /// Where agents connect, UDP [default: 127.0.0.1:7443]
     #[arg(long, value_name = "ADDR")]
     quic: Option<SocketAddr>,
+    /// Where partners call, TCP [default: it does not listen for partners]
+    #[arg(long, value_name = "ADDR")]
+    federation: Option<SocketAddr>,
+    /// HOST:PORT that invitations name, when it differs from --federation
+    #[arg(long, value_name = "HOST:PORT")]
+    federation_advertise: Option<String>,
     /// Address that join strings name, when it differs from --quic (repeat for several)
     #[arg(long, value_name = "ADDR")]
     advertise: Vec<SocketAddr>,
@@ -130,6 +136,8 @@ fn settings(flags: Serve) -> Result<Config, ConfigError> {
     if !flags.advertise.is_empty() {
         config.advertise = flags.advertise;
     }
+    config.federation = flags.federation.or(config.federation);
+    config.federation_advertise = flags.federation_advertise.or(config.federation_advertise);
     config.database = flags.database.or(config.database);
     config.check()?;
     Ok(config)
@@ -143,8 +151,10 @@ fn run(config: Config) -> Result<(), ServeError> {
 
 /// The one line on standard output, for whoever started this.
 #[expect(clippy::print_stdout, reason = "the promised line that says where it listens")]
-fn announce(http: SocketAddr, quic: SocketAddr) {
-    println!("ready http={http} quic={quic}");
+fn announce(addresses: Addresses) {
+    let Addresses { http, quic, federation } = addresses;
+    let federation = federation.map_or_else(String::new, |address| format!(" federation={address}"));
+    println!("ready http={http} quic={quic}{federation}");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }
 

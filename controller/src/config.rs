@@ -9,6 +9,7 @@ use chandler_engine::relocation::trigger::Rules;
 use chandler_protocol::Micros;
 use serde::Deserialize;
 
+use crate::federation::trust::is_address;
 use crate::link::LinkConfig;
 use crate::tasks::Consideration;
 
@@ -22,6 +23,10 @@ pub struct Config {
     pub http: SocketAddr,
     /// Where agents connect (UDP).
     pub quic: SocketAddr,
+    /// Where partners call (TCP). Not said: it does not listen for partners, and so cannot sell to them.
+    pub federation: Option<SocketAddr>,
+    /// The `HOST:PORT` that invitations name, when it differs from `federation`.
+    pub federation_advertise: Option<String>,
     /// The addresses that join strings name, when they differ from `quic`.
     pub advertise: Vec<SocketAddr>,
     /// `sqlite://PATH`; by default a file in the data directory.
@@ -63,6 +68,8 @@ impl Default for Config {
             data_dir: PathBuf::from("/var/lib/chandler-controller"),
             http: SocketAddr::from(([127, 0, 0, 1], 7480)),
             quic: SocketAddr::from(([127, 0, 0, 1], 7443)),
+            federation: None,
+            federation_advertise: None,
             advertise: Vec::new(),
             database: None,
             currency: "EUR".to_owned(),
@@ -116,6 +123,15 @@ impl Config {
         if self.quic.ip().is_unspecified() && self.advertise.is_empty() {
             return bad("advertise: quic listens on every address; name the ones that agents shall use (--advertise)");
         }
+        match (&self.federation, &self.federation_advertise) {
+            (_, Some(address)) if !is_address(address) => {
+                return bad("federationAdvertise: write HOST:PORT");
+            }
+            (Some(address), None) if address.ip().is_unspecified() => {
+                return bad("federationAdvertise: federation listens on every address; name the one that partners shall call (--federation-advertise)");
+            }
+            _ => {}
+        }
         Ok(())
     }
 
@@ -163,5 +179,8 @@ mod tests {
         check("http = \"here\"", "line 1");
         check("currency = \"euro\"", "ISO 4217");
         check("quic = \"0.0.0.0:7443\"", "advertise");
+        check("federation = \"0.0.0.0:7444\"", "federationAdvertise");
+        check("federation = \"0.0.0.0:7444\"\nfederationAdvertise = \"https://a:1\"", "write HOST:PORT");
+        check("federation = \"0.0.0.0:7444\"\nfederationAdvertise = \"a.example:7444\"", "ok");
     }
 }

@@ -1,12 +1,13 @@
 //! The controller: turns orders into placements, keeps measuring, and bills.
 //!
-//! `main -> lib -> {api, tasks} -> {store, link} -> engine -> protocol`. An API call validates, writes intent in one
+//! `main -> lib -> {api, tasks} -> federation -> {store, link} -> engine -> protocol`. An API call validates, writes intent in one
 //! transaction and returns; tasks do the rest. The model in memory and the store on disk are kept in step by one
 //! [`store::Writer`].
 
 pub mod api;
 mod command;
 pub mod config;
+pub mod federation;
 mod files;
 pub mod link;
 mod serve;
@@ -15,4 +16,4 @@ pub mod tasks;
 pub mod world;
 
 pub use command::main_with;
-pub use serve::{Core, CoreParts, ServeError, serve};
+pub use serve::{Addresses, Core, CoreParts, ServeError, serve};

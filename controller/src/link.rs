@@ -14,3 +14,4 @@ mod tls;
 
 pub use listener::{Link, LinkConfig, Shared};
 pub use sessions::{CommandError, Sessions};
+pub(crate) use tls::{Clocked, provider};

@@ -15,6 +15,7 @@ use chandler_protocol::{Micros, PartyId, TokenId};
 
 use crate::api::{self, ApiState};
 use crate::config::{Config, ConfigError};
+use crate::federation::{Desk, Federation, Identity, Listener};
 use crate::files;
 use crate::link::identity::{Authority, IdentityError};
 use crate::link::{Link, Sessions, Shared};
@@ -89,11 +90,21 @@ pub struct Core {
 }
 
 impl Core {
-    /// Loads the store, makes what every controller has, and listens for agents.
+    /// Loads the store, makes what every controller has, and listens for agents. Its partners would know it by an identity
+    /// that lasts as long as it runs.
     ///
     /// # Errors
     /// See [`ServeError`].
     pub async fn start(parts: CoreParts) -> Result<Self, ServeError> {
+        let identity = Identity::ephemeral(parts.world.clock.now(), parts.world.random.clone())?;
+        Self::start_as(parts, identity).await
+    }
+
+    /// The same, known to its partners by this identity.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub async fn start_as(parts: CoreParts, identity: Identity) -> Result<Self, ServeError> {
         let CoreParts { store, blobs, authority, reset_key, config, world } = parts;
         let writer = Writer::start(store, world.clock.clone(), world.random.clone(), &config.currency).await?;
         let sessions = Arc::new(Sessions::default());
@@ -113,7 +124,8 @@ impl Core {
         let listening = link.local_addr().map_err(|source| listen_error(config.quic, source))?;
         authority.set_addresses(if config.advertise.is_empty() { vec![listening] } else { config.advertise.clone() });
         first_records(&writer, config.grace.0).await?;
-        Ok(Self { api: ApiState { writer, blobs, sessions, authority }, link, config })
+        let federation = Arc::new(Federation::new(Arc::new(identity), writer.clone()));
+        Ok(Self { api: ApiState { writer, blobs, sessions, authority, federation }, link, config })
     }
 
     /// Where agents connect.
@@ -122,6 +134,20 @@ impl Core {
     /// The socket is gone.
     pub fn quic_address(&self) -> io::Result<SocketAddr> {
         self.link.local_addr()
+    }
+
+    /// Listens for partners, if the settings say so. Their calls are served by [`Listener::run`].
+    ///
+    /// # Errors
+    /// The address cannot be used.
+    pub async fn partners(&self) -> Result<Option<Listener>, ServeError> {
+        let Some(address) = self.config.federation else { return Ok(None) };
+        let ApiState { writer, blobs, sessions, federation, .. } = self.api.clone();
+        let desk = Desk { writer, blobs, sessions, federation: federation.clone() };
+        let listener = Listener::bind(address, desk).await.map_err(|e| listen_error(address, e))?;
+        let bound = listener.local_addr().map_err(|e| listen_error(address, e))?;
+        federation.set_address(self.config.federation_advertise.clone().unwrap_or_else(|| bound.to_string()));
+        Ok(Some(listener))
     }
 
     /// Makes a token for an operator; gives its secret.
@@ -196,15 +222,25 @@ fn listen_error(address: SocketAddr, source: io::Error) -> ServeError {
     ServeError::Listen { address: address.to_string(), source }
 }
 
-/// Runs a whole controller until `shutdown` is done. `ready` is called with the addresses of the API and of the link
-/// once both listen.
+/// Where a controller listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// The API.
+    pub http: SocketAddr,
+    /// The link, for agents.
+    pub quic: SocketAddr,
+    /// For partners, if it listens for them.
+    pub federation: Option<SocketAddr>,
+}
+
+/// Runs a whole controller until `shutdown` is done. `ready` is called with its addresses once it listens on them all.
 ///
 /// # Errors
 /// See [`ServeError`].
 pub async fn serve(
     config: Config,
     world: World,
-    ready: impl FnOnce(SocketAddr, SocketAddr),
+    ready: impl FnOnce(Addresses),
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     config.check()?;
@@ -215,17 +251,18 @@ pub async fn serve(
     let store = SqliteStore::open(&database_path(&config)).await?;
     let blobs = DirectoryShelf::open(&dir.join("blobs")).map_err(in_dir)?;
     let authority = Authority::open(&dir, world.clock.now(), config.certificate_life.0, world.random.clone())?;
+    let identity = Identity::open(&dir, world.clock.now(), world.random.clone())?;
     let reset_key = reset_key(&dir, world.random.as_ref()).map_err(in_dir)?;
     let http = config.http;
-    let core = Core::start(CoreParts {
+    let parts = CoreParts {
         store: Arc::new(store),
         blobs: Arc::new(Blobs::new(Box::new(blobs))),
         authority: Arc::new(authority),
         reset_key,
         config,
         world,
-    })
-    .await?;
+    };
+    let core = Core::start_as(parts, identity).await?;
     if core.api.writer.snapshot().tokens.is_empty() {
         // The file first: a crash between the two must not leave a controller that nobody can sign in to.
         let file = dir.join("admin.token");
@@ -242,14 +279,17 @@ pub async fn serve(
     if !http.ip().is_loopback() {
         tracing::warn!(%http, "the API is plain HTTP and listens beyond loopback: tokens can be read on the way");
     }
-    ready(http, quic);
-    run(core, listener, shutdown).await.map_err(|e| listen_error(http, e))
+    let partners = core.partners().await?;
+    let federation = partners.as_ref().and_then(|p| p.local_addr().ok());
+    ready(Addresses { http, quic, federation });
+    run(core, listener, partners, shutdown).await.map_err(|e| listen_error(http, e))
 }
 
-/// Both listeners stop on the same word.
+/// All listeners stop on the same word.
 async fn run(
     core: Core,
     listener: tokio::net::TcpListener,
+    partners: Option<Listener>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let (stop, stopped) = tokio::sync::watch::channel(false);
@@ -257,8 +297,17 @@ async fn run(
         let _ = stopped.wait_for(|stop| *stop).await;
     };
     let api = api::serve(listener, core.api.clone(), wait(stopped.clone()));
-    let link = core.run(wait(stopped));
-    let all = async { tokio::join!(api, link).0 };
+    let link = core.run(wait(stopped.clone()));
+    let partners = async {
+        match partners {
+            Some(listener) => listener.run(wait(stopped)).await,
+            None => Ok(()),
+        }
+    };
+    let all = async {
+        let (api, (), partners) = tokio::join!(api, link, partners);
+        api.and(partners)
+    };
     tokio::pin!(all);
     tokio::select! {
         biased;

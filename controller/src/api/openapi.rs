@@ -10,7 +10,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::reply::{Answer, OK, Reply};
 use super::{
-    artifact, bill, criteria, drain, event, history, host, movement, offering, order, party, quote, service, site, sla,
+    artifact, bill, criteria, drain, event, federation, history, host, movement, offering, order, partner, party, quote, service, site, sla,
     status, token,
 };
 
@@ -34,6 +34,9 @@ use super::{
         movement::order, movement::list, movement::show,
         sla::list, sla::show, sla::amend, sla::history,
         bill::list, bill::run, bill::show, bill::ledger_check,
+        federation::show, federation::rotate,
+        partner::list, partner::show, partner::invite, partner::accept,
+        partner::suspend, partner::resume, partner::end, partner::pin,
         event::list, event::stream::follow, status::show,
     ),
     components(schemas(Problem)),

@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::{ApiState, router};
+use crate::federation::{Federation, Identity};
 use crate::link::Sessions;
 use crate::link::identity::Authority;
 use crate::store::Writer;
@@ -105,11 +106,14 @@ impl World {
         let writer = Writer::start(store, clock.clone(), random.clone(), "EUR").await.unwrap();
         let authority = Authority::ephemeral(clock.now(), Micros::from_secs(86_400), random).unwrap();
         let blobs = Arc::new(Blobs::new(Box::new(MemoryShelf::default())));
+        let identity = Arc::new(Identity::ephemeral(clock.now(), writer.random().clone()).unwrap());
+        let federation = Federation::new(identity, writer.clone());
         let state = ApiState {
             writer: writer.clone(),
             blobs: blobs.clone(),
             sessions: Arc::new(Sessions::default()),
             authority: Arc::new(authority),
+            federation: Arc::new(federation),
         };
         let world = Self { router: router(state.clone()), state, writer, blobs, keys: AtomicU64::new(0) };
         world.found().await;

@@ -35,7 +35,7 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 }
 
 /// Certificates are judged by the injected clock.
-struct Clocked(Arc<dyn Clock>);
+pub(crate) struct Clocked(pub(crate) Arc<dyn Clock>);
 
 impl std::fmt::Debug for Clocked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
