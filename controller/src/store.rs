@@ -13,10 +13,13 @@ pub mod writer;
 
 use async_trait::async_trait;
 use chandler_engine::event::Event;
+use chandler_engine::federation::Side;
+use chandler_engine::finance::receipt::Receipt;
 use chandler_engine::finance::{LedgerCheck, UsageRow};
+use chandler_engine::market::clearing::Clearing;
 use chandler_engine::model::{Answer, Change, Codec, Model};
 use chandler_engine::placement::Decision;
-use chandler_protocol::{DecisionId, PartyId, Timestamp};
+use chandler_protocol::{AssignmentId, DecisionId, PartyId, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -68,6 +71,10 @@ pub trait Store: Send + Sync {
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError>;
     /// A decision.
     async fn decision(&self, id: DecisionId) -> Result<Option<Decision>, StoreError>;
+    /// The record of the clearing of a demand.
+    async fn clearing(&self, id: AssignmentId) -> Result<Option<Clearing>, StoreError>;
+    /// Receipts of a chain with a partner behind a number, at most `limit`, in order.
+    async fn receipts(&self, partner: PartyId, side: Side, after: u64, limit: u32) -> Result<Vec<Receipt>, StoreError>;
     /// Usage rows of a customer in `[from, to)`, in order of host and sequence.
     async fn usage(&self, customer: PartyId, from: Timestamp, to: Timestamp) -> Result<Vec<UsageRow>, StoreError>;
     /// Whether the books balance.

@@ -6,15 +6,21 @@
 //! it as any other. One id goes from the demand to the receipt: the buyer's assignment.
 
 mod buy;
+mod catalogue;
+mod chain;
 mod lease;
 mod meter;
+mod sell;
 mod supply;
 mod tenancy;
 mod word;
 
 pub use buy::{bought, held, reclaimed, refuse, unleased, unused, wanted};
+pub use catalogue::{Posted, lots, offer_of};
+pub use chain::Chain;
 pub use lease::{Closed, Lease, LeaseState, Party, Side};
 pub use meter::rate_sold;
+pub use sell::{Market, Unsold, close, reserve, sweep};
 pub use supply::supply;
 pub use tenancy::{Tenancy, desired, guest_ways, guests, take_orders, ways_of};
 pub use word::{Catalogue, Demand, HostNews, LeaseWord, Lot, LotKind, News, Orders, Qualified};

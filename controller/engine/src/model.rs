@@ -9,8 +9,8 @@ use chandler_protocol::lease::LeaseRequest;
 use chandler_protocol::state::ObservedAssignment;
 use chandler_protocol::way::{ObservedDoor, ObservedPath, ObservedWays, Told};
 use chandler_protocol::{
-    AgreementId, AssignmentId, BillId, Digest, HostId, MicroMoney, Micros, MoveId, OrderId, PartyId, ServiceId, SiteId,
-    Timestamp, TokenId,
+    AgreementId, AssignmentId, BillId, Digest, HostId, MicroMoney, Micros, MoveId, OfferId, OrderId, PartyId,
+    ServiceId, SiteId, Timestamp, TokenId,
 };
 use imbl::{OrdMap, OrdSet};
 use serde::de::DeserializeOwned;
@@ -20,10 +20,12 @@ use crate::assurance::Indicators;
 use crate::catalogue::Offering;
 use crate::criteria::ProviderCriteria;
 use crate::event::Event;
-use crate::federation::{Lease, Tenancy};
+use crate::federation::{Chain, Lease, Market, Posted, Side, Tenancy};
+use crate::finance::receipt::Receipt;
 use crate::finance::{Bill, Meter, UsageRow};
 use crate::fleet::{Capacity, Host, HostState, Pulse};
 use crate::identity::{JoinToken, Token};
+use crate::market::clearing::Clearing;
 use crate::movement::Move;
 use crate::order::Order;
 use crate::outlook::Outlook;
@@ -241,8 +243,14 @@ records! {
     ProviderCriteria criteria: Option<SiteId> => ProviderCriteria, |v: &ProviderCriteria| v.site, |v: &ProviderCriteria| v.site.map_or_else(|| "fleet".to_owned(), |s| s.to_string());
     /// Smoothed rates of sites.
     Outlook outlooks: SiteId => Outlook, |v: &Outlook| v.site, |v: &Outlook| v.site.to_string();
+    /// What is offered to partners.
+    Posted offers: OfferId => Posted, |v: &Posted| v.offer.id, |v: &Posted| v.offer.id.to_string();
+    /// This controller's market.
+    Market market: () => Market, |_: &Market| (), |_: &Market| "market".to_owned();
     /// Capacity that was sold to or bought from partners.
     Lease leases: AssignmentId => Lease, |v: &Lease| v.id, |v: &Lease| v.id.to_string();
+    /// How far the receipts with each partner are.
+    Chain chains: (PartyId, Side) => Chain, |v: &Chain| (v.partner, v.side), |v: &Chain| format!("{}/{}", v.partner, v.side.as_str());
     /// What buyers say about hosts.
     Tenancy tenancies: (HostId, PartyId) => Tenancy, |v: &Tenancy| (v.host, v.buyer), |v: &Tenancy| format!("{}/{}", v.host, v.buyer);
     /// Bills.
@@ -274,6 +282,10 @@ pub enum Change {
     Decision(Arc<Decision>),
     /// Usage was measured, rated and posted. Kept in the store only, but for the totals.
     Usage(UsageRow),
+    /// A demand was cleared. Kept in the store only.
+    Clearing(Arc<Clearing>),
+    /// Leased use was receipted, in the chain with a partner. Kept in the store only.
+    Receipt(PartyId, Side, Arc<Receipt>),
     /// A request was answered. Kept in the store only.
     Answer(Answer),
 }
@@ -303,7 +315,10 @@ from_record!(
     Move,
     ProviderCriteria,
     Outlook,
+    Posted,
+    Market,
     Lease,
+    Chain,
     Tenancy,
     Bill,
     Partner,
@@ -358,7 +373,7 @@ impl Model {
                 self.tokens.remove(id);
             }
             Change::Event(event) => self.last_event = self.last_event.max(event.id),
-            Change::Decision(_) | Change::Answer(_) => {}
+            Change::Decision(_) | Change::Clearing(_) | Change::Receipt(..) | Change::Answer(_) => {}
             Change::Usage(row) => {
                 self.totals.rows += 1;
                 self.totals.receivable.0 = self.totals.receivable.0.saturating_add(row.charge.price().0);
@@ -552,6 +567,11 @@ impl Model {
     /// The leases of one host, in order of id.
     pub fn leases_of_host(&self, host: HostId) -> impl Iterator<Item = &Arc<Lease>> {
         self.leases_by_host.get(&host).into_iter().flatten().filter_map(|id| self.leases.get(id))
+    }
+
+    /// The offers of one site that are not over, in order of id.
+    pub fn offers_of(&self, site: SiteId) -> impl Iterator<Item = &Posted> {
+        self.offers.values().map(AsRef::as_ref).filter(move |p| p.offer.site == site && !p.offer.state.is_final())
     }
 
     /// What each buyer has said about one host, in order of buyer.

@@ -6,10 +6,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chandler_engine::event::Event;
+use chandler_engine::federation::Side;
+use chandler_engine::finance::receipt::Receipt;
 use chandler_engine::finance::{self, LedgerCheck, UsageRow};
+use chandler_engine::market::clearing::Clearing;
 use chandler_engine::model::{Answer, Change, Model};
 use chandler_engine::placement::Decision;
-use chandler_protocol::{DecisionId, HostId, PartyId, Timestamp};
+use chandler_protocol::{AssignmentId, DecisionId, HostId, PartyId, Timestamp};
 
 use super::{EventFilter, Store, StoreError};
 
@@ -22,6 +25,8 @@ struct Kept {
     model: Model,
     events: Vec<Event>,
     decisions: BTreeMap<DecisionId, Decision>,
+    clearings: BTreeMap<AssignmentId, Clearing>,
+    receipts: BTreeMap<(PartyId, Side, u64), Receipt>,
     usage: BTreeMap<(HostId, u64), UsageRow>,
     answers: BTreeMap<(String, String), Answer>,
 }
@@ -77,6 +82,12 @@ impl Store for MemoryStore {
                 Change::Decision(d) => {
                     kept.decisions.insert(d.id, d.as_ref().clone());
                 }
+                Change::Clearing(c) => {
+                    kept.clearings.insert(c.demand.id, c.as_ref().clone());
+                }
+                Change::Receipt(partner, side, receipt) => {
+                    kept.receipts.insert((*partner, *side, receipt.number), receipt.as_ref().clone());
+                }
                 Change::Usage(row) => {
                     kept.usage.insert((row.host, row.sequence), row.clone());
                 }
@@ -98,6 +109,16 @@ impl Store for MemoryStore {
 
     async fn decision(&self, id: DecisionId) -> Result<Option<Decision>, StoreError> {
         Ok(self.kept().decisions.get(&id).cloned())
+    }
+
+    async fn clearing(&self, id: AssignmentId) -> Result<Option<Clearing>, StoreError> {
+        Ok(self.kept().clearings.get(&id).cloned())
+    }
+
+    async fn receipts(&self, partner: PartyId, side: Side, after: u64, limit: u32) -> Result<Vec<Receipt>, StoreError> {
+        let kept = self.kept();
+        let of = kept.receipts.range((partner, side, after.saturating_add(1))..=(partner, side, u64::MAX));
+        Ok(of.take(limit as usize).map(|(_, receipt)| receipt.clone()).collect())
     }
 
     async fn usage(&self, customer: PartyId, from: Timestamp, to: Timestamp) -> Result<Vec<UsageRow>, StoreError> {

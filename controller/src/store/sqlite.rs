@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chandler_engine::event::Event;
+use chandler_engine::federation::Side;
+use chandler_engine::finance::receipt::Receipt;
 use chandler_engine::finance::{self, Account, LedgerCheck, UsageRow};
+use chandler_engine::market::clearing::Clearing;
 use chandler_engine::model::{Answer, Change, Codec, Model, Record, TABLES};
 use chandler_engine::placement::Decision;
-use chandler_protocol::{DecisionId, MicroMoney, PartyId, Timestamp};
+use chandler_protocol::{AssignmentId, DecisionId, MicroMoney, PartyId, Timestamp};
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
@@ -138,6 +141,27 @@ impl Store for SqliteStore {
         body.map(|b| Json.decode(&b)).transpose()
     }
 
+    async fn clearing(&self, id: AssignmentId) -> Result<Option<Clearing>, StoreError> {
+        let body: Option<String> = sqlx::query_scalar("SELECT body FROM clearings WHERE id = ?")
+            .bind(id.to_string())
+            .fetch_optional(&self.pool)
+            .await?;
+        body.map(|b| Json.decode(&b)).transpose()
+    }
+
+    async fn receipts(&self, partner: PartyId, side: Side, after: u64, limit: u32) -> Result<Vec<Receipt>, StoreError> {
+        let bodies: Vec<String> = sqlx::query_scalar(
+            "SELECT body FROM receipts WHERE partner = ? AND side = ? AND number > ? ORDER BY number LIMIT ?",
+        )
+        .bind(partner.to_string())
+        .bind(side.as_str())
+        .bind(int(after))
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await?;
+        bodies.iter().map(|b| Json.decode(b)).collect()
+    }
+
     async fn usage(&self, customer: PartyId, from: Timestamp, to: Timestamp) -> Result<Vec<UsageRow>, StoreError> {
         let rows =
             sqlx::query("SELECT body FROM usage WHERE customer = ? AND at >= ? AND at < ? ORDER BY host, sequence")
@@ -263,6 +287,23 @@ async fn write(tx: &mut SqliteConnection, change: &Change) -> Result<(), StoreEr
                 .bind(d.service.to_string())
                 .bind(d.at.0)
                 .bind(Json.encode(d.as_ref())?)
+                .execute(tx)
+                .await?;
+        }
+        Change::Clearing(c) => {
+            sqlx::query("INSERT OR IGNORE INTO clearings (id, at, body) VALUES (?, ?, ?)")
+                .bind(c.demand.id.to_string())
+                .bind(c.call.at.0)
+                .bind(Json.encode(c.as_ref())?)
+                .execute(tx)
+                .await?;
+        }
+        Change::Receipt(partner, side, receipt) => {
+            sqlx::query("INSERT INTO receipts (partner, side, number, body) VALUES (?, ?, ?, ?)")
+                .bind(partner.to_string())
+                .bind(side.as_str())
+                .bind(int(receipt.number))
+                .bind(Json.encode(receipt.as_ref())?)
                 .execute(tx)
                 .await?;
         }

@@ -20,6 +20,16 @@ pub enum Side {
     Bought,
 }
 
+impl Side {
+    /// As it is kept and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sold => "sold",
+            Self::Bought => "bought",
+        }
+    }
+}
+
 /// A lease's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,11 +1,16 @@
 //! What a sold lease earned: usage of a guest, as its home meters it.
 
-use chandler_protocol::usage::UsageRecord;
-use chandler_protocol::{HostId, Micros, Timestamp};
+use std::sync::Arc;
 
+use chandler_protocol::usage::UsageRecord;
+use chandler_protocol::{HostId, Micros, PartyId, Timestamp};
+
+use super::chain::Chain;
 use super::lease::{Lease, Side};
 use crate::draft::Draft;
+use crate::finance::receipt::{Head, LeasedUse, Parties, append};
 use crate::finance::{UsageRow, rate_next};
+use crate::model::Change;
 
 /// How much an agent's clock may run ahead of ours over the life of a lease.
 const CLOCKS_DIFFER: Micros = Micros::from_secs(60);
@@ -23,8 +28,23 @@ pub fn rate_sold(draft: &mut Draft<'_>, host: HostId, record: &UsageRecord) -> O
     let running = believable(record, &lease, draft.now)?;
     let tariff = lease.tariff(record.epoch);
     let charge = rate_next(tariff.metered, running, tariff.reserved, tariff.rates, &tariff.price);
-    draft.put(Lease { metered: Micros(lease.metered.0.saturating_add(running.0)), ..lease.as_ref().clone() });
     let age = record.age.map_or(0, |a| a.0.clamp(0, AGE_MAX.0));
+    let at = Timestamp(draft.now.0.saturating_sub(age));
+    let used = LeasedUse {
+        lease: lease.id,
+        host,
+        sequence: record.sequence,
+        epoch: record.epoch,
+        before: lease.metered,
+        running,
+        cpu: Micros(record.cpu.0.max(0)),
+        at,
+        reserved: tariff.reserved,
+        rates: tariff.rates,
+        amount: charge.cost,
+    };
+    receipt(draft, lease.partner, used)?;
+    draft.put(Lease { metered: Micros(lease.metered.0.saturating_add(running.0)), ..lease.as_ref().clone() });
     Some(UsageRow {
         host,
         sequence: record.sequence,
@@ -34,7 +54,7 @@ pub fn rate_sold(draft: &mut Draft<'_>, host: HostId, record: &UsageRecord) -> O
         customer: lease.partner,
         site: site.id,
         owner: site.owner,
-        at: Timestamp(draft.now.0.saturating_sub(age)),
+        at,
         running,
         cpu: Micros(record.cpu.0.max(0)),
         reserved: tariff.reserved,
@@ -42,6 +62,24 @@ pub fn rate_sold(draft: &mut Draft<'_>, host: HostId, record: &UsageRecord) -> O
         price: tariff.price,
         charge,
     })
+}
+
+/// The next link of the chain with this buyer. Without one nothing is billed: the two ledgers must stay equal.
+fn receipt(draft: &mut Draft<'_>, buyer: PartyId, used: LeasedUse) -> Option<()> {
+    let key = (buyer, Side::Sold);
+    let chain = match draft.model.chains.get(&key) {
+        Some(chain) => chain.as_ref().clone(),
+        None => {
+            let seller = draft.model.market.get(&())?.domain.clone();
+            let buyer_domain = draft.model.partners.get(&buyer)?.trust_domain.clone();
+            Chain::new(buyer, Side::Sold, Parties { seller, buyer: buyer_domain })
+        }
+    };
+    let link = append(&chain.parties, chain.head, used).ok()?;
+    let head = Head { number: link.number, hash: link.hash };
+    draft.put(Change::Receipt(buyer, Side::Sold, Arc::new(link)));
+    draft.put(Chain { head, ..chain });
+    Some(())
 }
 
 /// Nothing ran for longer than its lease has lasted.
