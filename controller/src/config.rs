@@ -128,7 +128,9 @@ impl Config {
                 return bad("federationAdvertise: write HOST:PORT");
             }
             (Some(address), None) if address.ip().is_unspecified() => {
-                return bad("federationAdvertise: federation listens on every address; name the one that partners shall call (--federation-advertise)");
+                return bad(
+                    "federationAdvertise: federation listens on every address; name the one that partners shall call (--federation-advertise)",
+                );
             }
             _ => {}
         }

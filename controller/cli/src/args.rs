@@ -60,6 +60,8 @@ pub(crate) enum Command {
     Criteria(noun::criteria::Criteria),
     /// Parties: customers, site owners, the provider
     Party(noun::party::Party),
+    /// Partners: other controllers that capacity is sold to or bought from
+    Partner(noun::partner::Partner),
     /// Join strings: how computers join
     JoinToken(noun::join_token::JoinToken),
     /// API tokens: who may do what

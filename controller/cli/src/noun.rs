@@ -15,6 +15,7 @@ pub(crate) mod man;
 pub(crate) mod movement;
 pub(crate) mod offering;
 pub(crate) mod order;
+pub(crate) mod partner;
 pub(crate) mod party;
 pub(crate) mod quote;
 pub(crate) mod service;
@@ -46,6 +47,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failu
         Command::Site(c) => c.run(session).await,
         Command::Criteria(c) => c.run(session).await,
         Command::Party(c) => c.run(session).await,
+        Command::Partner(c) => c.run(session).await,
         Command::JoinToken(c) => c.run(session).await,
         Command::Token(c) => c.run(session).await,
         Command::Artifact(c) => c.run(session).await,

@@ -10,8 +10,8 @@ use utoipa::{Modify, OpenApi};
 
 use super::reply::{Answer, OK, Reply};
 use super::{
-    artifact, bill, criteria, drain, event, federation, history, host, movement, offering, order, partner, party, quote, service, site, sla,
-    status, token,
+    artifact, bill, criteria, drain, event, federation, history, host, movement, offering, order, partner, party,
+    quote, service, site, sla, status, token,
 };
 
 #[derive(OpenApi)]
