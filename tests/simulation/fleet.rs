@@ -163,7 +163,6 @@ impl Fleet {
         self.machines.push(machine.clone());
         let stopped = Stopped::default();
         self.stopped.push(stopped.clone());
-        let own = machine.clone();
         let world = chandler_agent::World {
             clock: Arc::new(SimulatedClock { behind, stopped }),
             random: Arc::new(Seeded::new(self.seed, number.into())),
@@ -186,7 +185,6 @@ impl Fleet {
         };
         self.sim.host(name, move || {
             let (config, world) = (config.clone(), world.clone());
-            own.begin_agent();
             async move { Ok(chandler_agent::run(config, world, std::future::pending()).await?) }
         });
     }

@@ -79,8 +79,6 @@ struct Inside {
     running: BTreeMap<AssignmentId, Running>,
     guards: BTreeMap<AssignmentId, Micros>,
     states: BTreeMap<AssignmentId, Vec<u8>>,
-    /// The attempt that each sealed state was sealed in, as this run of the agent knows it.
-    sealed: BTreeMap<AssignmentId, u64>,
     starts: Vec<(Micros, AssignmentId)>,
     past: Vec<Span>,
     wiped: Vec<Wiped>,
@@ -170,7 +168,6 @@ impl Machine {
         let serves = |r: &mut Running| r.ended_by(now).is_none() && now.0 - r.at.0 >= WARM_UP.0;
         let is_served = inside.running.get_mut(&assignment).is_some_and(serves);
         if is_served {
-            assert!(!inside.sealed.contains_key(&assignment), "{assignment} runs on a state that was given up");
             inside.states.entry(assignment).or_default().extend(entry);
         }
         is_served
@@ -190,30 +187,12 @@ impl Machine {
         self.inside().wiped.clone()
     }
 
-    pub(crate) fn is_sealed(&self, assignment: AssignmentId, attempt: u64) -> bool {
-        self.inside().sealed.get(&assignment) == Some(&attempt)
-    }
-
-    /// A state is sealed in an attempt, or not any more.
-    pub(crate) fn seal(&self, assignment: AssignmentId, attempt: Option<u64>) {
+    /// Nothing may run on a state that is `done` with as a whole.
+    pub(crate) fn must_have_ended(&self, assignment: AssignmentId, done: &str) {
         let mut inside = self.inside();
-        match attempt {
-            Some(attempt) => {
-                let runs = inside.running.get_mut(&assignment).is_some_and(|r| r.ended_by(now()).is_none());
-                if runs {
-                    inside.wrongs.push(format!("{assignment} is sealed while it runs"));
-                }
-                inside.sealed.insert(assignment, attempt);
-            }
-            None => {
-                inside.sealed.remove(&assignment);
-            }
+        if inside.running.get_mut(&assignment).is_some_and(|r| r.ended_by(now()).is_none()) {
+            inside.wrongs.push(format!("the state of {assignment} is {done} while it runs"));
         }
-    }
-
-    /// The agent is started: what an earlier one knew by heart is forgotten.
-    pub(crate) fn begin_agent(&self) {
-        self.inside().sealed.clear();
     }
 
     /// The agent is killed: what it was about to do it does not.

@@ -15,8 +15,7 @@ mod sockets;
 mod state;
 mod users;
 
-use std::collections::BTreeMap;
-use std::fmt::Debug;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -90,13 +89,11 @@ fn tell(outcomes: &BTreeMap<u64, Outcome>, began: Instant) {
         all().map(|o| o.well_after).max().unwrap_or_default(),
     );
     count("moves", all().flat_map(|o| o.ends.iter().map(|e| format!("{e:?}"))));
-    count("struck in", all().flat_map(|o| o.strikes.iter().map(|(phase, _)| phase.clone())));
-    count("struck by", all().flat_map(|o| o.strikes.iter().map(|(_, fault)| kind(fault))));
-}
-
-/// The name of a fault, without whom it touches.
-fn kind(fault: &impl Debug) -> String {
-    format!("{fault:?}").split('(').next().unwrap_or_default().to_owned()
+    let phases: BTreeSet<&String> = all().flat_map(|o| o.strikes.iter().map(|(phase, _)| phase)).collect();
+    for phase in phases {
+        let in_it = all().flat_map(|o| o.strikes.iter().filter(|(p, _)| p == phase));
+        count(phase, in_it.map(|(_, fault)| fault.clone()));
+    }
 }
 
 fn count(what: &str, items: impl Iterator<Item = String>) {

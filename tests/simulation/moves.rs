@@ -33,6 +33,8 @@ const GRACE: Micros = Micros::from_secs(4);
 const WELL_AGAIN: Duration = Duration::from_secs(90);
 /// And stays so.
 const STAYS: Duration = Duration::from_secs(6);
+/// How long the controller listens for front doors before it lets requests wait.
+const LISTENS: Duration = Duration::from_secs(5);
 /// How long a phase is waited for; then what was to happen in it happens all the same.
 const PHASE_COMES: Micros = Micros::from_secs(9);
 
@@ -44,8 +46,8 @@ const LEDGER: &str = "ledger";
 pub(crate) struct Outcome {
     /// Everything that happened.
     pub(crate) trace: Trace,
-    /// What went wrong, and in which phase of which kind of move.
-    pub(crate) strikes: Vec<(String, Fault)>,
+    /// In which phase of which kind of move something went wrong, and what.
+    pub(crate) strikes: Vec<(String, String)>,
     /// How moves ended.
     pub(crate) ends: Vec<(MoveKind, MovePhase)>,
     /// Writes that were told to be kept, all of which are.
@@ -76,7 +78,7 @@ struct Strike {
 struct Run {
     fleet: Fleet,
     rng: StdRng,
-    strikes: Vec<(String, Fault)>,
+    strikes: Vec<(String, String)>,
     /// What goes wrong now, and until when.
     active: Vec<(Fault, Micros)>,
     well_after: Micros,
@@ -134,6 +136,8 @@ impl Run {
         fleet.call(Method::POST, "/api/v1/orders", &order(WEB, false, false));
         fleet.call(Method::POST, "/api/v1/orders", &order(LEDGER, true, gives_up));
         fleet.until("both to run", |f| unsettled(f).is_none());
+        // A controller that has just begun to listen waits for front doors that it may not know.
+        fleet.pass(LISTENS);
     }
 
     /// One move, with what goes wrong meanwhile, until all is well again.
@@ -155,7 +159,7 @@ impl Run {
             Cause::Drain => self.ask(&format!("/api/v1/hosts/{host}/drain"), &json!({"reason": "new fans"})),
             Cause::Failure => {
                 let lasts = Micros::from_millis(self.rng.random_range(2_000..15_000));
-                self.strike("before", Fault::Power(source), lasts);
+                self.strike("before", Fault::Power(source), lasts, (source, target));
             }
         }
         for strike in strikes {
@@ -164,8 +168,9 @@ impl Run {
             // Where it really goes, which a drain and a failure choose themselves.
             let to = on.as_ref().and_then(|m| index_of(&self.fleet, &self.fleet.model().host_name(m.to_host)));
             let phase = on.map_or_else(|| "none".to_owned(), |m| format!("{:?} {}", m.kind, m.phase.as_str()));
-            if let Some(fault) = self.draw_fault(source, to.unwrap_or(target)) {
-                self.strike(&phase, fault, strike.lasts);
+            let target = to.unwrap_or(target);
+            if let Some(fault) = self.draw_fault(source, target) {
+                self.strike(&phase, fault, strike.lasts, (source, target));
             }
         }
         while !self.active.is_empty() {
@@ -231,10 +236,24 @@ impl Run {
         }
     }
 
-    fn strike(&mut self, phase: &str, fault: Fault, lasts: Micros) {
+    fn strike(&mut self, phase: &str, fault: Fault, lasts: Micros, (source, target): (usize, usize)) {
+        let who = |node: Node| match node {
+            Node::Controller => "controller",
+            Node::Machine(index) if index == source => "source",
+            Node::Machine(index) if index == target => "target",
+            Node::Machine(DOOR) => "door",
+            Node::Machine(_) => "other",
+        };
+        let what = match fault {
+            Fault::Cut(a, b) => format!("cut {}-{}", who(a), who(b)),
+            Fault::OneWay(a, b) => format!("cut {}->{}", who(a), who(b)),
+            Fault::Crash(node) => format!("crash {}", who(node)),
+            Fault::Power(index) => format!("power {}", who(Node::Machine(index))),
+            Fault::Freeze(node) => format!("freeze {}", who(node)),
+        };
         self.note(&format!("{phase}: {fault:?} for {lasts}"));
         self.fleet.begin(fault);
-        self.strikes.push((phase.to_owned(), fault));
+        self.strikes.push((phase.to_owned(), what));
         self.active.push((fault, Micros(self.fleet.now().0 + lasts.0)));
     }
 
@@ -268,6 +287,9 @@ impl Run {
 
     fn close(mut self) -> Outcome {
         let starts = |f: &Fleet| f.machines.iter().map(|m| m.starts().len()).sum::<usize>();
+        self.settle();
+        // A computer that has just come back is heard of by then.
+        self.fleet.pass(STAYS);
         self.settle();
         let before = starts(&self.fleet);
         self.fleet.pass(STAYS);
@@ -361,7 +383,11 @@ fn not_well(model: &Model, fleet: &Fleet, service: &Service, now: Micros) -> Opt
         && is_owned;
     if !is_well {
         let phases: Vec<_> = all.iter().map(|a| (a.id, a.state, a.target, a.phase())).collect();
-        let _ = write!(why, "{:?} {}, runs {runs:?}, {:?}, {tenure:?}, {phases:#?}", service.status, service.reason, service.route);
+        let _ = write!(
+            why,
+            "{:?} {}, runs {runs:?}, {:?}, {tenure:?}, {phases:#?}",
+            service.status, service.reason, service.route
+        );
         return Some(why);
     }
     None

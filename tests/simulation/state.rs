@@ -1,7 +1,7 @@
 //! The state of simulated software: a few bytes in memory, given and received whole.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chandler_agent::states::{BoxedStream, OpenState, StateError, StateReceiver, StateSource, States};
@@ -25,15 +25,27 @@ pub(crate) struct Kept(pub(crate) Arc<Machine>);
 struct Copy {
     machine: Arc<Machine>,
     assignment: AssignmentId,
+    /// The attempt that it is sealed in. The agent forgets it when it ends.
+    sealed: Mutex<Option<u64>>,
+}
+
+impl Copy {
+    fn new(machine: &Arc<Machine>, assignment: AssignmentId) -> Self {
+        Self { machine: machine.clone(), assignment, sealed: Mutex::default() }
+    }
+
+    fn sealed(&self) -> MutexGuard<'_, Option<u64>> {
+        self.sealed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl States for Kept {
     fn source(&self, assignment: AssignmentId) -> Arc<dyn StateSource> {
-        Arc::new(Copy { machine: self.0.clone(), assignment })
+        Arc::new(Copy::new(&self.0, assignment))
     }
 
     fn receiver(&self, assignment: AssignmentId) -> Box<dyn StateReceiver> {
-        Box::new(Copy { machine: self.0.clone(), assignment })
+        Box::new(Copy::new(&self.0, assignment))
     }
 }
 
@@ -44,18 +56,18 @@ fn root(bytes: &[u8]) -> Digest {
 #[async_trait]
 impl StateSource for Copy {
     async fn seal(&self, attempt: u64) -> Result<Digest, StateError> {
-        let bytes = self.machine.state(self.assignment);
-        self.machine.seal(self.assignment, Some(attempt));
-        Ok(root(&bytes))
+        self.machine.must_have_ended(self.assignment, "sealed");
+        *self.sealed() = Some(attempt);
+        Ok(root(&self.machine.state(self.assignment)))
     }
 
     fn unseal(&self) {
-        self.machine.seal(self.assignment, None);
+        *self.sealed() = None;
     }
 
     /// Says whether it is sealed, what it is, and how that is told from a part of it.
     async fn serve(&self, attempt: u64, mut stream: BoxedStream) {
-        let is_sealed = self.machine.is_sealed(self.assignment, attempt);
+        let is_sealed = *self.sealed() == Some(attempt);
         let bytes = self.machine.state(self.assignment);
         let mut said = vec![u8::from(is_sealed)];
         said.extend(root(&bytes).0);
@@ -84,6 +96,7 @@ impl StateReceiver for Copy {
             if promised != root(bytes).0 {
                 return Err(cut_off());
             }
+            self.machine.must_have_ended(self.assignment, "received");
             self.machine.set_state(self.assignment, bytes.to_vec());
             let size = Bytes(bytes.len() as u64);
             tell(Progress { attempt: order.attempt, rounds, size, in_step: true, ..Progress::default() });

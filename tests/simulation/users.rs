@@ -91,7 +91,9 @@ impl Users {
             let before = self.looked_at.entry(index).or_default();
             let wiped = machine.wiped();
             for gone in wiped.iter().skip(*before) {
-                let Some(service) = self.services.values().find(|s| s.copies.contains(&gone.assignment)) else { continue };
+                let Some(service) = self.services.values().find(|s| s.copies.contains(&gone.assignment)) else {
+                    continue;
+                };
                 if service.is_over {
                     continue;
                 }
@@ -103,7 +105,12 @@ impl Users {
                         had.is_subset(&has)
                     })
                 });
-                assert!(had.is_empty() || is_elsewhere, "at {}: the only state of {} is deleted", gone.at, gone.assignment);
+                assert!(
+                    had.is_empty() || is_elsewhere,
+                    "at {}: the only state of {} is deleted",
+                    gone.at,
+                    gone.assignment
+                );
             }
             *before = wiped.len();
         }
@@ -114,7 +121,8 @@ impl Users {
         let mut kept = 0;
         for (id, service) in self.services.iter().filter(|(_, s)| !s.is_over) {
             let owner = model.services.get(id).and_then(|s| s.tenure?.owner).unwrap();
-            let has: BTreeSet<u64> = machines.iter().flat_map(|m| entries(&m.state(owner)).collect::<Vec<_>>()).collect();
+            let has: BTreeSet<u64> =
+                machines.iter().flat_map(|m| entries(&m.state(owner)).collect::<Vec<_>>()).collect();
             let lost: Vec<_> = service.told.iter().filter(|(entry, _)| !has.contains(entry)).collect();
             assert!(lost.is_empty(), "{} of {} writes are lost: {lost:?}", lost.len(), service.told.len());
             kept += service.told.len();

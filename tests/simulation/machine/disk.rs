@@ -89,7 +89,6 @@ impl Workspace for Machine {
         self.thawed().await;
         let mut inside = self.inside();
         inside.forget_run(assignment);
-        inside.sealed.remove(&assignment);
         if let Some(state) = inside.states.remove(&assignment) {
             inside.wiped.push(Wiped { at: now(), assignment, state });
         }
