@@ -30,8 +30,8 @@ const MONTH: i128 = HOURS_PER_MONTH as i128 * 3_600_000_000;
 const WEIGHT_ONE: i128 = 1 << 20;
 /// `2^20 * 2^(-k/13)`, rounded: what a week weighs after so many weeks of a half-life. Whole half-lives are shifts.
 const DECAY: [i128; HALF_LIFE_WEEKS as usize] = [
-    1_048_576, 994_132, 942_516, 893_579, 847_184, 803_197, 761_494, 721_957, 684_472, 648_933, 615_240, 583_296,
-    553_011,
+    1_048_576, 994_131, 942_514, 893_576, 847_179, 803_192, 761_488, 721_950, 684_464, 648_925, 615_231, 583_287,
+    553_001,
 ];
 /// A yield with the agreed notice weighs a quarter of one without: the work has to move, and can do so in time. Our
 /// own choice.
