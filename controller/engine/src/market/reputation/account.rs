@@ -57,7 +57,8 @@ pub fn explain(record: &Record, prior: &Prior, now: Timestamp) -> Vec<String> {
         let up = kept + broken - record.total(|t| t.down.0);
         let share = Ppm(u32::try_from(up.max(0) * 1_000_000 / (kept + broken)).unwrap_or(0));
         said.push(format!(
-            "{} months of leases were measured, up for {share} of the time; in {} of them less than the promised availability was kept",
+            "{} months of leases were measured, up for {share} of the time; in {} of them \
+             less than the promised availability was kept",
             months(kept + broken),
             months(broken),
         ));
@@ -88,7 +89,8 @@ pub fn explain(record: &Record, prior: &Prior, now: Timestamp) -> Vec<String> {
     }
     said.push(format!("what is {HALF_LIFE_WEEKS} weeks old weighs half, what is older than {WEEKS_MAX} weeks nothing"));
     said.push(format!(
-        "before anything is known, a broken promise is expected with {} and a yield with {} in a month (which weighs as much as {} months of leases), a failed delivery with {} (as much as {} deliveries)",
+        "before anything is known, a broken promise is expected with {} and a yield with {} in a month \
+         (which weighs as much as {} months of leases), a failed delivery with {} (as much as {} deliveries)",
         prior.breach, prior.yields, prior.months, prior.failure, prior.deliveries
     ));
     said.push(standing(record, prior, now).text);
