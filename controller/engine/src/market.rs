@@ -16,3 +16,4 @@ pub mod lot;
 pub mod offer;
 pub mod refusal;
 pub mod reputation;
+pub mod trial;
