@@ -7,6 +7,7 @@
 pub mod book;
 mod canon;
 pub mod clearing;
+pub mod coverage;
 pub mod demand;
 #[cfg(test)]
 pub(crate) mod example;
@@ -14,3 +15,5 @@ pub mod field;
 pub mod lot;
 pub mod offer;
 pub mod refusal;
+pub mod reputation;
+pub mod trial;

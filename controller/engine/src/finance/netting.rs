@@ -202,13 +202,17 @@ mod tests {
         assert!(!Open.may_become(Settled) && !Disputed.may_become(Settled) && Matched.may_become(Settled));
     }
 
+    /// Amounts, what is contested of them, and what was decided.
+    fn claims() -> impl Strategy<Value = Vec<(i64, i64, Option<i64>)>> {
+        prop::collection::vec((0..1_000_000_i64, 0..2_000_000_i64, prop::option::of(0..1_000_000_i64)), 0..20)
+    }
+
     proptest! {
         /// Two partners with the same receipts find the same sum with the sign turned, and no money is lost: what is
         /// owed, held and given up is what was asked.
         #[test]
         fn both_sides_find_the_same(
-            one in prop::collection::vec((0..1_000_000_i64, 0..2_000_000_i64, prop::option::of(0..1_000_000_i64)), 0..20),
-            two in prop::collection::vec((0..1_000_000_i64, 0..2_000_000_i64, prop::option::of(0..1_000_000_i64)), 0..20),
+            one in claims(), two in claims(),
         ) {
             let receipts = |list: &[(i64, i64, Option<i64>)]| -> Vec<_> {
                 list.iter().zip(1..).map(|(r, n)| receipt(n, r.0, r.1, r.2)).collect()

@@ -4,6 +4,10 @@
 //! transfer + risk, an hour, for all that is wanted; the least wins.
 
 mod award;
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod laws;
 mod rank;
 mod record;
 mod replay;
@@ -145,8 +149,14 @@ pub struct Clearing {
 /// # Errors
 /// The demand has a field that cannot stand. That nothing fits is no error: the record then has no winner.
 pub fn clear(call: &Call, demand: &Demand, book: &Book) -> Result<Clearing, FieldError> {
-    demand.check()?;
-    Ok(record::clearing(call, demand, book))
+    let demand = demand.ordered();
+    demand.check_ordered()?;
+    Ok(record::clearing(call, &demand, book))
+}
+
+/// Only who gets a demand, whose candidates are in order, and for how much: the same without the record.
+pub(super) fn outcome(call: &Call, demand: &Demand, book: &Book) -> Option<Award> {
+    award::award(call.rule, demand, &rank::judge(call, demand, book))
 }
 
 impl Clearing {

@@ -1,6 +1,6 @@
 //! Demands: what a buyer wants for one assignment, and which machines would do.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 
 use chandler_protocol::{AssignmentId, Bytes, Digest, HostId, MicroMoney, MilliCpu, PartyId, Ppm};
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,20 @@ impl Demand {
     /// # Errors
     /// The first field that cannot stand.
     pub fn check(&self) -> Result<(), FieldError> {
+        self.ordered().check_ordered()
+    }
+
+    /// The same demand with its candidates by machine, as every function below wants it.
+    pub(super) fn ordered(&self) -> Cow<'_, Self> {
+        if self.candidates.is_sorted_by_key(|c| c.host) {
+            return Cow::Borrowed(self);
+        }
+        let mut ordered = self.clone();
+        ordered.candidates.sort_unstable_by_key(|c| c.host);
+        Cow::Owned(ordered)
+    }
+
+    pub(super) fn check_ordered(&self) -> Result<(), FieldError> {
         if self.wanted.cpu.0 == 0 || self.wanted.memory.0 == 0 {
             return Err(wrong("wanted", "wants no processor or no memory: write more than 0 of both"));
         }
@@ -101,13 +115,8 @@ impl Demand {
                 format!("extra of {host} is out of range: write an amount of 0 to {most} an hour"),
             ));
         }
-        // In order already, as our own buyers write them, each is compared with its neighbour only.
-        if self.candidates.windows(2).all(|pair| pair[0].host < pair[1].host) {
-            return Ok(());
-        }
-        let mut seen = BTreeSet::new();
-        match self.candidates.iter().find(|c| !seen.insert(c.host)) {
-            Some(twice) => Err(wrong(field, format!("{} stands there twice: write each machine once", twice.host))),
+        match self.candidates.windows(2).find(|pair| pair[0].host == pair[1].host) {
+            Some(twice) => Err(wrong(field, format!("{} stands there twice: write each machine once", twice[0].host))),
             None => Ok(()),
         }
     }
@@ -132,13 +141,7 @@ impl Demand {
 
     /// The hash of all of it, with the candidates by machine, in whatever order they were sent.
     pub fn digest(&self) -> Digest {
-        let to = Canon::new("chandler.market.demand.1");
-        if self.candidates.is_sorted_by_key(|c| c.host) {
-            return self.write(to).hash();
-        }
-        let mut sorted = self.clone();
-        sorted.candidates.sort_unstable_by_key(|c| c.host);
-        sorted.write(to).hash()
+        self.ordered().write(Canon::new("chandler.market.demand.1")).hash()
     }
 }
 

@@ -30,8 +30,8 @@ const MONTH: i128 = HOURS_PER_MONTH as i128 * 3_600_000_000;
 const WEIGHT_ONE: i128 = 1 << 20;
 /// `2^20 * 2^(-k/13)`, rounded: what a week weighs after so many weeks of a half-life. Whole half-lives are shifts.
 const DECAY: [i128; HALF_LIFE_WEEKS as usize] = [
-    1_048_576, 994_132, 942_516, 893_579, 847_184, 803_197, 761_494, 721_957, 684_472, 648_933, 615_240, 583_296,
-    553_011,
+    1_048_576, 994_131, 942_514, 893_576, 847_179, 803_192, 761_488, 721_950, 684_464, 648_925, 615_231, 583_287,
+    553_001,
 ];
 /// A yield with the agreed notice weighs a quarter of one without: the work has to move, and can do so in time. Our
 /// own choice.
@@ -219,8 +219,8 @@ fn posterior(bad: i128, good: i128, mean: Ppm, strength: i128) -> Ppm {
 ///
 /// `breach` is the mean of a Beta posterior whose counts are months of leases with a broken and with a kept promise.
 /// `loss` is that the work yields, or was never delivered: for the first each yield stands as a month that went badly
-/// against the months that were kept, for the second deliveries count. All are rounded up, and no deed that is worse than
-/// another, or than none, lowers any of them.
+/// against the months that were kept, for the second deliveries count. All are rounded up, and no deed that is worse
+/// than another, or than none, lowers any of them.
 pub fn standing(record: &Record, prior: &Prior, now: Timestamp) -> Standing {
     let strength = i128::from(prior.months) * MONTH * WEIGHT_ONE;
     let kept = record.weighed(now, |t| t.kept.0.into());
@@ -241,8 +241,8 @@ pub fn standing(record: &Record, prior: &Prior, now: Timestamp) -> Standing {
 }
 
 /// What it costs an hour, on average, to buy from a seller of this standing, beside its rate: probability of a breach
-/// times the credit that is owed to the customer for it, plus probability of a loss times what it costs to provision anew.
-/// Rounded up to the millionth: no risk is free. Negative amounts count as nothing.
+/// times the credit that is owed to the customer for it, plus probability of a loss times what it costs to provision
+/// anew (clearing rules of the market: risk = P(breach) x credit + P(loss) x cost of re-provisioning). Rounded up to the millionth: no risk is free. Negative amounts count as nothing.
 pub fn risk(standing: &Standing, credit: MicroMoney, reprovision: MicroMoney) -> MicroMoney {
     let part = |share: Ppm, amount: MicroMoney| i128::from(share.0.min(1_000_000)) * i128::from(amount.0.max(0));
     let month = part(standing.breach, credit) + part(standing.loss, reprovision);

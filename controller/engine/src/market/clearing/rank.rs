@@ -60,13 +60,11 @@ pub(super) struct Judged<'b> {
     pub(super) runner_up: Option<usize>,
 }
 
-/// Judges and ranks the lots of a book.
+/// Judges and ranks the lots of a book, for a demand whose candidates are in order.
 pub(super) fn judge<'b>(call: &Call, demand: &Demand, book: &'b Book) -> Judged<'b> {
     let mut judged = Judged { fits: Vec::new(), refused: Vec::new(), unnamed: 0, runner_up: None };
     let hourly = Hourly::new(demand.wanted);
-    let mut named = demand.candidates.clone();
-    named.sort_unstable_by_key(|c| c.host);
-    let mut named = named.iter().peekable();
+    let mut named = demand.candidates.iter().peekable();
     // Both are in order of machine: one walk over both finds all pairs.
     for opened in book.lots() {
         while named.next_if(|c| c.host < opened.lot.host).is_some() {}

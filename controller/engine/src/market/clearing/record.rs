@@ -12,7 +12,7 @@ use super::award::award;
 use super::rank::{Scored, judge, tie};
 use super::{Award, Call, Candidate, Clearing, KEPT, RULES, Refused};
 
-/// Clears a demand that was checked.
+/// Clears a demand that was checked and whose candidates are in order.
 pub(super) fn clearing(call: &Call, demand: &Demand, book: &Book) -> Clearing {
     let judged = judge(call, demand, book);
     let candidate = |s: &Scored<'_>| Candidate {
@@ -63,8 +63,7 @@ fn cut(demand: &Demand, ranked: &[Candidate], refused: &[Refused], runner_up: Op
     let mut hosts: Vec<_> = fits.chain(refused.iter().map(|r| r.lot.host)).collect();
     hosts.sort_unstable();
     let named = demand.candidates.iter().filter(|c| hosts.binary_search(&c.host).is_ok());
-    let mut candidates: Vec<_> = named.copied().collect();
-    candidates.sort_unstable_by_key(|c| c.host);
+    let candidates = named.copied().collect();
     Demand {
         id: demand.id,
         buyer: demand.buyer,

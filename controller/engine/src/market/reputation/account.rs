@@ -8,7 +8,11 @@ impl Record {
     /// Number of deeds that count: each week in which leases were served is one, each yield and delivery too.
     pub(super) fn observations(&self) -> u64 {
         let served = self.count(|t| u32::from(t.kept.0 > 0 || t.broken.0 > 0));
-        served + self.count(|t| t.yielded) + self.count(|t| t.noticed) + self.count(|t| t.delivered) + self.count(|t| t.failed)
+        served
+            + self.count(|t| t.yielded)
+            + self.count(|t| t.noticed)
+            + self.count(|t| t.delivered)
+            + self.count(|t| t.failed)
     }
 
     fn total(&self, of: impl Fn(&Tally) -> i64) -> i128 {
@@ -23,7 +27,11 @@ pub(super) fn sentence(breach: Ppm, loss: Ppm, observations: u64) -> String {
         1 => "from 1 observation".to_owned(),
         n => format!("from {n} observations"),
     };
-    format!("in a month a broken promise is expected with {}, a loss of the work with {}: {from}", percent(breach), percent(loss))
+    format!(
+        "in a month a broken promise is expected with {}, a loss of the work with {}: {from}",
+        percent(breach),
+        percent(loss)
+    )
 }
 
 /// To a hundredth of a percent.
@@ -49,7 +57,8 @@ pub fn explain(record: &Record, prior: &Prior, now: Timestamp) -> Vec<String> {
         let up = kept + broken - record.total(|t| t.down.0);
         let share = Ppm(u32::try_from(up.max(0) * 1_000_000 / (kept + broken)).unwrap_or(0));
         said.push(format!(
-            "{} months of leases were measured, up for {share} of the time; in {} of them less than the promised availability was kept",
+            "{} months of leases were measured, up for {share} of the time; in {} of them \
+             less than the promised availability was kept",
             months(kept + broken),
             months(broken),
         ));
@@ -64,17 +73,24 @@ pub fn explain(record: &Record, prior: &Prior, now: Timestamp) -> Vec<String> {
     }
     let (delivered, failed) = (record.count(|t| t.delivered), record.count(|t| t.failed));
     if delivered + failed > 0 {
-        said.push(format!("{} of {} delivered", delivered, if delivered + failed == 1 { "1 lease was".to_owned() } else { format!("{} leases were", delivered + failed) }));
+        said.push(format!(
+            "{} of {} delivered",
+            delivered,
+            if delivered + failed == 1 {
+                "1 lease was".to_owned()
+            } else {
+                format!("{} leases were", delivered + failed)
+            }
+        ));
     }
     let excused = record.count(|t| t.excused);
     if excused > 0 {
         said.push(format!("{} that the seller did not cause do not count", times(excused, "incident")));
     }
+    said.push(format!("what is {HALF_LIFE_WEEKS} weeks old weighs half, what is older than {WEEKS_MAX} weeks nothing"));
     said.push(format!(
-        "what is {HALF_LIFE_WEEKS} weeks old weighs half, what is older than {WEEKS_MAX} weeks nothing"
-    ));
-    said.push(format!(
-        "before anything is known, a broken promise is expected with {} and a yield with {} in a month (which weighs as much as {} months of leases), a failed delivery with {} (as much as {} deliveries)",
+        "before anything is known, a broken promise is expected with {} and a yield with {} in a month \
+         (which weighs as much as {} months of leases), a failed delivery with {} (as much as {} deliveries)",
         prior.breach, prior.yields, prior.months, prior.failure, prior.deliveries
     ));
     said.push(standing(record, prior, now).text);
