@@ -12,6 +12,8 @@ mod listener;
 pub(crate) mod onboarding;
 pub(crate) mod peer;
 mod routes;
+#[cfg(test)]
+mod tests;
 mod tls;
 pub mod trust;
 

@@ -93,6 +93,13 @@ impl Identity {
         Ok(Self { current: RwLock::new(Current::new(&key, ca, 0)?), file: None, random })
     }
 
+    /// Somebody who says to be of this trust domain.
+    #[cfg(test)]
+    pub(super) fn posing(trust_domain: &str, now: Timestamp, random: Arc<dyn Random>) -> Result<Self, IdentityError> {
+        let (key, ca) = make_ca(trust_domain, now, random.as_ref())?;
+        Ok(Self { current: RwLock::new(Current::new(&key, ca, 0)?), file: None, random })
+    }
+
     fn current(&self) -> RwLockReadGuard<'_, Current> {
         self.current.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -283,7 +290,7 @@ mod tests {
         assert!(!leads(&other, &chain, NOW));
         assert!(!leads(&Introduction { trust_domain: other.trust_domain.clone(), ..own.clone() }, &chain, NOW));
         assert!(!leads(&Introduction { trust: other.trust, ..own.clone() }, &chain, NOW));
-        assert!(!leads(&own, &chain, NOW.after(LIFE)), "it has ended");
+        assert!(!leads(&own, &chain, NOW.after(Micros(LIFE.0 + 1_000_000))), "it has ended");
         assert!(!leads(&own, &a.certified(Purpose::Serving, NOW).unwrap().cert, NOW), "it is for the listener");
         assert!(!leads(&own, &[], NOW));
         a.rotate(NOW).unwrap();

@@ -23,7 +23,7 @@ use super::peer::{Connection, peer_of};
 use super::{Desk, routes, tls};
 
 /// Handshakes under way at once; further callers wait in the system's queue.
-const HANDSHAKES: usize = 64;
+const HANDSHAKES: usize = 256;
 /// A handshake that takes longer is given up.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// Connections of partners at once.

@@ -23,7 +23,7 @@ use super::{Desk, trust};
 /// One connection of a caller.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// The certificate that it proved to have the key of, and those behind it. Empty when it showed none.
+    /// The certificate that it proved to have the key of, and those behind it.
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// Where it calls from.
     pub(super) from: SocketAddr,

@@ -102,7 +102,7 @@ impl ResolvesClientCert for Own {
     }
 }
 
-/// Lets any controller connect, and asks it to prove that it has the key of its certificate.
+/// Lets any controller connect that has a certificate, and asks it to prove that it has the key.
 #[derive(Debug)]
 struct AnyCaller(Arc<CryptoProvider>);
 

@@ -1,0 +1,6 @@
+//! Controllers that meet over real sockets: how they become partners, and who is kept out.
+
+mod house;
+mod onboarding;
+mod strangers;
+mod trust;
