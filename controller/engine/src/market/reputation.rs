@@ -242,7 +242,8 @@ pub fn standing(record: &Record, prior: &Prior, now: Timestamp) -> Standing {
 
 /// What it costs an hour, on average, to buy from a seller of this standing, beside its rate: probability of a breach
 /// times the credit that is owed to the customer for it, plus probability of a loss times what it costs to provision
-/// anew (clearing rules of the market: risk = P(breach) x credit + P(loss) x cost of re-provisioning). Rounded up to the millionth: no risk is free. Negative amounts count as nothing.
+/// anew (clearing rules of the market: risk = P(breach) x credit + P(loss) x cost of re-provisioning).
+/// Rounded up to the millionth: no risk is free. Negative amounts count as nothing.
 pub fn risk(standing: &Standing, credit: MicroMoney, reprovision: MicroMoney) -> MicroMoney {
     let part = |share: Ppm, amount: MicroMoney| i128::from(share.0.min(1_000_000)) * i128::from(amount.0.max(0));
     let month = part(standing.breach, credit) + part(standing.loss, reprovision);

@@ -29,6 +29,8 @@ fn a_newcomer_is_between_a_good_and_a_bad_seller() {
     // 12 months kept against a prior of 2: (2 * 0.2) / 14.
     assert_eq!((good.breach, bad.breach), (Ppm(28_572), Ppm(885_715)));
     assert!(good.loss < newcomer.loss && newcomer.loss < bad.loss, "{} {}", good.text, bad.text);
+    // A month in which the promise was broken does not speak for the seller in anything else.
+    assert_eq!(stands(&[(served(600), Cause::Owner)].repeat(12)).loss, newcomer.loss);
     assert!(good.breach.0 > 0 && bad.breach.0 < 1_000_000, "nobody is trusted blindly or banned for ever");
     // Partners' servers are believed to be better, until they are known.
     assert!(standing(&Record::default(), &Prior::PARTNER, NOW).breach < newcomer.breach);
