@@ -15,6 +15,7 @@ mod federation;
 mod history;
 mod host;
 mod idempotency;
+mod market;
 mod movement;
 mod offering;
 mod openapi;
@@ -160,6 +161,7 @@ fn build(api: Arc<Shared>) -> Router {
         .merge(ground_routes())
         .merge(order_routes())
         .merge(partner_routes())
+        .merge(market_routes())
         .merge(watch_routes())
         .route_layer(middleware::from_fn_with_state(api.clone(), access::check))
         .layer(middleware::from_fn_with_state(api.clone(), error::finish))
@@ -231,6 +233,17 @@ fn partner_routes() -> Router<Arc<Shared>> {
         .route("/api/v1/partners/{reference}/resume", post(partner::resume))
         .route("/api/v1/partners/{reference}/end", post(partner::end))
         .route("/api/v1/partners/{reference}/trust", put(partner::pin))
+}
+
+/// What is sold to and bought from them.
+fn market_routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/api/v1/market", get(market::show))
+        .route("/api/v1/market/offers", get(market::offer::list).post(market::offer::create))
+        .route("/api/v1/market/offers/{reference}", get(market::offer::show).patch(market::offer::update))
+        .route("/api/v1/market/demands", get(market::demand::list))
+        .route("/api/v1/market/demands/{id}", get(market::demand::show))
+        .route("/api/v1/market/leases", get(market::lease::list))
 }
 
 /// What happens.

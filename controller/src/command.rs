@@ -5,8 +5,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use chandler_api::market::MarketRule;
+use chandler_api::status::ControllerRole;
 use chandler_api::value::Span;
 use clap::{Parser, Subcommand};
+use serde::de::value::{self, StrDeserializer};
+use serde::de::{DeserializeOwned, IntoDeserializer};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError};
@@ -81,6 +85,18 @@ struct Serve {
     /// Divide every span of time in that decision by this, for demonstrations and tests [default: 1]
     #[arg(long, value_name = "N")]
     relocation_haste: Option<u32>,
+    /// What this controller is to others: provider, virtual, valueAdded or marketplace (repeat for several) [default: provider]
+    #[arg(long, value_name = "ROLE", value_parser = word::<ControllerRole>)]
+    role: Vec<ControllerRole>,
+    /// How partners' demands are cleared: postedRate or secondScore [default: postedRate]
+    #[arg(long, value_name = "RULE", value_parser = word::<MarketRule>)]
+    market_rule: Option<MarketRule>,
+}
+
+/// A word of the settings.
+fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let word: StrDeserializer<'_, value::Error> = text.into_deserializer();
+    T::deserialize(word).map_err(|e| e.to_string())
 }
 
 fn span(text: &str) -> Result<Span, String> {
@@ -133,6 +149,10 @@ fn settings(flags: Serve) -> Result<Config, ConfigError> {
     set(&mut config.certificate_life, flags.certificate_life);
     set(&mut config.relocation.period, flags.relocation_period);
     set(&mut config.relocation.haste, flags.relocation_haste);
+    set(&mut config.market.rule, flags.market_rule);
+    if !flags.role.is_empty() {
+        config.roles = flags.role;
+    }
     if !flags.advertise.is_empty() {
         config.advertise = flags.advertise;
     }

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use chandler_api::market::MarketRule;
+use chandler_api::status::ControllerRole;
 use chandler_api::value::Span;
 use chandler_engine::assurance::Patience;
 use chandler_engine::relocation::trigger::Rules;
@@ -43,6 +45,24 @@ pub struct Config {
     pub certificate_life: Span,
     /// When services are better off elsewhere.
     pub relocation: Relocation,
+    /// What this controller is to others: `provider`, `virtual`, `valueAdded`, `marketplace`, in any combination.
+    pub roles: Vec<ControllerRole>,
+    /// How partners' demands are cleared.
+    pub market: MarketSettings,
+}
+
+/// How partners' demands are cleared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct MarketSettings {
+    /// `postedRate`: the best offer is paid as posted. `secondScore`: the highest rate with which it would still have won.
+    pub rule: MarketRule,
+}
+
+impl Default for MarketSettings {
+    fn default() -> Self {
+        Self { rule: MarketRule::PostedRate }
+    }
 }
 
 /// When services are better off elsewhere.
@@ -78,6 +98,8 @@ impl Default for Config {
             telemetry_interval: Span(Micros::from_secs(10)),
             certificate_life: Span(Micros::from_secs(24 * 3_600)),
             relocation: Relocation::default(),
+            roles: vec![ControllerRole::Provider],
+            market: MarketSettings::default(),
         }
     }
 }
@@ -122,6 +144,9 @@ impl Config {
         }
         if self.quic.ip().is_unspecified() && self.advertise.is_empty() {
             return bad("advertise: quic listens on every address; name the ones that agents shall use (--advertise)");
+        }
+        if self.roles.is_empty() {
+            return bad("roles: write at least one of provider, virtual, valueAdded, marketplace");
         }
         match (&self.federation, &self.federation_advertise) {
             (_, Some(address)) if !is_address(address) => {
@@ -177,6 +202,10 @@ mod tests {
         check("[relocation]\nperiod = \"500 ms\"\nhaste = 900", "ok");
         check("[relocation]\nhaste = 0", "relocation.haste: 1");
         check("[relocation]\nperiod = \"1 ms\"", "relocation.period: 50 ms");
+        check("roles = [\"virtual\", \"marketplace\"]\n[market]\nrule = \"secondScore\"", "ok");
+        check("roles = []", "roles: write at least one");
+        check("roles = [\"king\"]", "unknown variant `king`");
+        check("[market]\nrule = \"auction\"", "unknown variant `auction`");
         check("graze = \"3 s\"", "unknown field `graze`");
         check("http = \"here\"", "line 1");
         check("currency = \"euro\"", "ISO 4217");

@@ -1,17 +1,17 @@
 //! Puts the controller together from its parts, and runs it until it is told to stop.
 
+mod ground;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use chandler_engine::catalogue::{Offering, STANDARD};
 use chandler_engine::event::Noun;
 use chandler_engine::identity::{Role, Token};
-use chandler_engine::party::{Party, PartyRole};
 use chandler_protocol::world::{Random, id_bytes};
-use chandler_protocol::{Micros, PartyId, TokenId};
+use chandler_protocol::TokenId;
 
 use crate::api::{self, ApiState};
 use crate::config::{Config, ConfigError};
@@ -123,7 +123,7 @@ impl Core {
         })?;
         let listening = link.local_addr().map_err(|source| listen_error(config.quic, source))?;
         authority.set_addresses(if config.advertise.is_empty() { vec![listening] } else { config.advertise.clone() });
-        first_records(&writer, config.grace.0).await?;
+        ground::lay(&writer, &config, &identity.trust_domain()).await?;
         let federation = Arc::new(Federation::new(Arc::new(identity), writer.clone()));
         Ok(Self { api: ApiState { writer, blobs, sessions, authority, federation }, link, config })
     }
@@ -184,25 +184,6 @@ impl Core {
             () = tasks::run(self.api.writer.clone(), patience, consideration) => {}
         }
     }
-}
-
-/// What every controller has from its first start: the provider itself, and the standard offering. And, before the first
-/// lease is given, for how long leases are.
-async fn first_records(writer: &Writer, grace: Micros) -> Result<(), ServeError> {
-    let made = writer.transact("controller", move |draft| {
-        draft.model.grace = grace;
-        if draft.model.party_named("provider").is_none() {
-            let id = PartyId::from_random(draft.id());
-            draft.event((Noun::Party, id.to_string(), "provider"), "", "validated", "first start");
-            draft.put(Party { id, name: "provider".to_owned(), roles: vec![PartyRole::ServiceProvider] });
-        }
-        if !draft.model.offerings.contains_key(STANDARD) {
-            draft.event((Noun::Offering, STANDARD.to_owned(), STANDARD), "", "active", "first start");
-            draft.put(Offering::standard(draft.now));
-        }
-        Ok::<_, ()>(())
-    });
-    made.await.map_err(store_error)
 }
 
 fn store_error<E>(refused: crate::store::Refused<E>) -> ServeError {

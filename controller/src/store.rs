@@ -71,8 +71,14 @@ pub trait Store: Send + Sync {
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError>;
     /// A decision.
     async fn decision(&self, id: DecisionId) -> Result<Option<Decision>, StoreError>;
-    /// The record of the clearing of a demand.
+    /// The record of the last clearing of a demand.
     async fn clearing(&self, id: AssignmentId) -> Result<Option<Clearing>, StoreError>;
+    /// Records of clearings that were made before one (all, if none is named), newest first, at most `limit`.
+    async fn clearings(
+        &self,
+        before: Option<(Timestamp, AssignmentId)>,
+        limit: u32,
+    ) -> Result<Vec<Clearing>, StoreError>;
     /// Receipts of a chain with a partner behind a number, at most `limit`, in order.
     async fn receipts(&self, partner: PartyId, side: Side, after: u64, limit: u32) -> Result<Vec<Receipt>, StoreError>;
     /// Usage rows of a customer in `[from, to)`, in order of host and sequence.

@@ -6,6 +6,7 @@
 mod content;
 mod error;
 mod events;
+mod market;
 mod partner;
 mod transport;
 

@@ -12,6 +12,7 @@ pub mod drain;
 pub mod event;
 pub mod federation;
 pub mod host;
+pub mod market;
 pub mod mobility;
 pub mod movement;
 pub mod offering;

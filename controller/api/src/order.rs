@@ -186,14 +186,14 @@ const fn default_memory() -> Size {
 }
 
 /// Cores as a decimal number outside, as thousandths inside.
-mod cores {
+pub(crate) mod cores {
     use super::{Deserialize, Deserializer, MilliCpu, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(cpu: &MilliCpu, s: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(cpu: &MilliCpu, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_f64(f64::from(cpu.0) / 1_000.0)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<MilliCpu, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<MilliCpu, D::Error> {
         let cores = f64::deserialize(d)?;
         // NaN fails the comparison too.
         if !(0.001..=1_024.0).contains(&cores) {

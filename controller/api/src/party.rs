@@ -16,6 +16,12 @@ pub enum PartyRole {
     SiteOwner,
     /// Runs another controller: `chandler partner invite` makes one.
     Partner,
+    /// Runs this controller and has no computers of its own. Only a setting of the controller gives it.
+    VirtualServiceProvider,
+    /// Runs this controller and sells others' capacity with its own. Only a setting of the controller gives it.
+    ValueAddedServiceProvider,
+    /// Runs this controller and lets remote sites sell to its partners. Only a setting of the controller gives it.
+    Marketplace,
 }
 
 /// Asks for a new party.

@@ -168,6 +168,16 @@ codes! {
         "Each side says what the other may: buy, sell or both. chandler partner show NAME.";
     NOT_A_BUNDLE "E0420" 422 1 "that is not a bundle of CA certificates"
         "Give what chandler partner bundle prints at the partner: one to four CA certificates of one trust domain, in PEM.";
+    NO_MACHINES "E0430" 409 6 "this controller has no machines of its own"
+        "It runs as a virtual provider or a marketplace only. Start it with --role provider or --role valueAdded too (or roles in its settings) to let it have sites of role provider.";
+    NO_MARKETPLACE "E0431" 409 6 "this controller is no marketplace"
+        "Remote sites sell to partners through a marketplace only. Start the controller with --role marketplace (or roles in its settings) beside what it is.";
+    NOT_OFFERABLE "E0432" 409 6 "machines of this site cannot be offered"
+        "A customer's own computers are for that customer, and what a partner sells is offered by that partner. Offer sites of role provider or remote.";
+    OFFERED_ALREADY "E0433" 409 6 "the machines of this site are offered already"
+        "One machine is sold under one offer. Change the one that is there (chandler market set OFFER), or take it back first (chandler market withdraw OFFER).";
+    OFFER_OVER "E0434" 409 6 "the offer is over"
+        "Nothing follows once an offer is withdrawn or expired. Post a new one: chandler market post --site SITE ...";
     WAIT_TIMED_OUT "E0501" 504 8 "the wait timed out; the work goes on"
         "Look again with the show command.";
 }

@@ -7,6 +7,20 @@ use utoipa::ToSchema;
 
 use crate::value::{Money, Time};
 
+/// What a controller is to the others. Any combination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ControllerRole {
+    /// It has computers of its own.
+    Provider,
+    /// It owns nothing and sells what others have.
+    Virtual,
+    /// It sells what others have with its own.
+    ValueAdded,
+    /// Remote sites sell through it to its partners.
+    Marketplace,
+}
+
 /// The whole system at one instant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -14,6 +28,9 @@ pub struct Status {
     /// The instant.
     #[schema(value_type = String)]
     pub at: Time,
+    /// What this controller is to others.
+    #[serde(default)]
+    pub roles: Vec<ControllerRole>,
     /// Counts committed changes: two answers with the same number are of the same instant.
     pub generation: u64,
     /// Orders by state.

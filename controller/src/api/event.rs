@@ -74,6 +74,7 @@ impl Visible {
         let mut ids = BTreeSet::from([own.to_string()]);
         ids.extend(model.sites.values().filter(|s| s.owner == own).map(|s| s.id.to_string()));
         ids.extend(model.hosts.values().filter(|h| caller.owns_host(model, h.id)).map(|h| h.id.to_string()));
+        ids.extend(model.offers.values().filter(|p| p.offer.owner == own).map(|p| p.offer.id.to_string()));
         if caller.role == Role::Customer {
             ids.extend(model.orders.values().filter(|o| o.customer == own).map(|o| o.id.to_string()));
             ids.extend(model.agreements.values().filter(|a| a.customer == own).map(|a| a.id.to_string()));

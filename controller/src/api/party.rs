@@ -52,6 +52,11 @@ pub(super) async fn create(State(api): Api, caller: Caller, request: Request) ->
     fields.check(!wanted.roles.is_empty(), "roles", "write at least one of customer, serviceProvider, siteOwner");
     let is_partner = wanted.roles.contains(&ShownRole::Partner);
     fields.check(!is_partner, "roles", "a partner is not made but invited: chandler partner invite NAME");
+    let settings = [ShownRole::VirtualServiceProvider, ShownRole::ValueAddedServiceProvider, ShownRole::Marketplace];
+    let is_setting = wanted.roles.iter().any(|r| settings.contains(r));
+    let text =
+        "what this controller is stands in its settings: start it with --role virtual, valueAdded or marketplace";
+    fields.check(!is_setting, "roles", text);
     fields.finish()?;
     post.commit(&api, move |draft| {
         if draft.model.party_named(&wanted.name).is_some() {
@@ -89,6 +94,9 @@ fn shown(party: &Party) -> Shown {
         PartyRole::ServiceProvider => ShownRole::ServiceProvider,
         PartyRole::SiteOwner => ShownRole::SiteOwner,
         PartyRole::Partner => ShownRole::Partner,
+        PartyRole::VirtualServiceProvider => ShownRole::VirtualServiceProvider,
+        PartyRole::ValueAddedServiceProvider => ShownRole::ValueAddedServiceProvider,
+        PartyRole::Marketplace => ShownRole::Marketplace,
     });
     Shown { id: party.id, name: party.name.clone(), roles: roles.collect() }
 }
@@ -99,5 +107,8 @@ const fn role(role: ShownRole) -> PartyRole {
         ShownRole::ServiceProvider => PartyRole::ServiceProvider,
         ShownRole::SiteOwner => PartyRole::SiteOwner,
         ShownRole::Partner => PartyRole::Partner,
+        ShownRole::VirtualServiceProvider => PartyRole::VirtualServiceProvider,
+        ShownRole::ValueAddedServiceProvider => PartyRole::ValueAddedServiceProvider,
+        ShownRole::Marketplace => PartyRole::Marketplace,
     }
 }

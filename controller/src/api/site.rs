@@ -5,12 +5,13 @@ mod window;
 use axum::extract::{Path, Request, State};
 use axum::http::Uri;
 use chandler_api::page::{Page, PageQuery};
+use chandler_api::problem::{NO_MACHINES, Problem};
 use chandler_api::site::{Rates as ShownRates, Site as Shown, SiteCreate, SiteRole as ShownRole, SiteUpdate};
 use chandler_api::value::{Money, Span};
 use chandler_engine::criteria::ProviderCriteria;
 use chandler_engine::event::Noun;
 use chandler_engine::model::Model;
-use chandler_engine::party::PartyRole;
+use chandler_engine::party::{PROVIDER, PartyRole};
 use chandler_engine::site::{Rates, Site, SiteRole};
 use chandler_protocol::text::is_name;
 use chandler_protocol::{SiteId, Timestamp};
@@ -75,18 +76,24 @@ fn build(model: &Model, caller: Caller, id: SiteId, wanted: &SiteCreate) -> Resu
     match owner {
         None => fields.wrong("owner", "there is no such party: chandler party list"),
         Some(owner) => {
+            let is_ours = role == SiteRole::Provider && owner.is_provider();
             let (needed, text) = match role {
                 SiteRole::Customer => (PartyRole::Customer, "customer"),
                 SiteRole::Provider => (PartyRole::ServiceProvider, "serviceProvider"),
                 SiteRole::Remote => (PartyRole::SiteOwner, "siteOwner"),
                 SiteRole::Partner => (PartyRole::Partner, "partner"),
             };
-            let fits = owner.roles.contains(&needed);
+            let fits = is_ours || owner.roles.contains(&needed);
             fields.check(fits, "owner", format!("{} has not the role {text} that such a site needs", owner.name));
         }
     }
     fields.finish()?;
     let Some(owner) = owner else { return Err(not_found("party", &wanted.owner)) };
+    if role == SiteRole::Provider && owner.name == PROVIDER && !owner.has_machines() {
+        let text =
+            format!("site {} would have the provider's servers: roles (--role) says that there are none", wanted.name);
+        return Err(Problem::new(NO_MACHINES, text).into());
+    }
     if model.site_named(&wanted.name).is_some() {
         return Err(conflict(format!("there is a site {} already", wanted.name)));
     }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use chandler_api::host::AllocationStatus;
-use chandler_api::status::Status;
+use chandler_api::status::{ControllerRole, Status};
 use chandler_api::value::{Money, Time};
 use chandler_engine::assurance;
 use chandler_engine::finance::{month_of, month_range};
 use chandler_engine::fleet::HostState;
 use chandler_engine::model::Model;
-use chandler_engine::party::PartyRole;
+use chandler_engine::party::{PROVIDER, PartyRole};
 use chandler_engine::service::{OperatingStatus, Service, ServiceState};
 use chandler_protocol::{MicroMoney, Timestamp};
 
@@ -47,6 +47,7 @@ pub(super) async fn show(State(api): Api) -> Answer {
     let live = model.live.iter().filter_map(|id| model.services.get(id));
     let status = Status {
         at: Time(now),
+        roles: roles(&model),
         generation: model.generation,
         orders: count(model.orders.values().map(|o| o.state.as_str())),
         services: count(live.map(|s| s.status.as_str())),
@@ -56,6 +57,19 @@ pub(super) async fn show(State(api): Api) -> Answer {
         rated_this_month: Money::new(rated, &model.currency),
     };
     Reply::json(OK, &status)
+}
+
+/// What this controller is to others.
+fn roles(model: &Model) -> Vec<ControllerRole> {
+    let Some(own) = model.party_named(PROVIDER) else { return Vec::new() };
+    let shown = own.roles.iter().filter_map(|role| match role {
+        PartyRole::ServiceProvider => Some(ControllerRole::Provider),
+        PartyRole::VirtualServiceProvider => Some(ControllerRole::Virtual),
+        PartyRole::ValueAddedServiceProvider => Some(ControllerRole::ValueAdded),
+        PartyRole::Marketplace => Some(ControllerRole::Marketplace),
+        PartyRole::Customer | PartyRole::SiteOwner | PartyRole::Partner => None,
+    });
+    shown.collect()
 }
 
 fn count<'a>(states: impl Iterator<Item = &'a str>) -> BTreeMap<String, u64> {

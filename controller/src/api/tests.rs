@@ -4,6 +4,7 @@ mod access;
 mod flows;
 mod hostile;
 mod idempotency;
+mod market;
 mod moves;
 mod orders;
 mod scope;
@@ -129,6 +130,7 @@ impl World {
     async fn found(&self) {
         let made = self.writer.transact("test", |draft| {
             draft.put(Offering::standard(draft.now));
+            draft.put(market::market());
             for (n, name, role, secret, token_role) in [
                 (1, "acme", PartyRole::Customer, ACME, Role::Customer),
                 (2, "globex", PartyRole::Customer, GLOBEX, Role::Customer),

@@ -25,7 +25,7 @@ struct Kept {
     model: Model,
     events: Vec<Event>,
     decisions: BTreeMap<DecisionId, Decision>,
-    clearings: BTreeMap<AssignmentId, Clearing>,
+    clearings: Vec<Clearing>,
     receipts: BTreeMap<(PartyId, Side, u64), Receipt>,
     usage: BTreeMap<(HostId, u64), UsageRow>,
     answers: BTreeMap<(String, String), Answer>,
@@ -83,7 +83,7 @@ impl Store for MemoryStore {
                     kept.decisions.insert(d.id, d.as_ref().clone());
                 }
                 Change::Clearing(c) => {
-                    kept.clearings.insert(c.demand.id, c.as_ref().clone());
+                    kept.clearings.push(c.as_ref().clone());
                 }
                 Change::Receipt(partner, side, receipt) => {
                     kept.receipts.insert((*partner, *side, receipt.number), receipt.as_ref().clone());
@@ -112,7 +112,19 @@ impl Store for MemoryStore {
     }
 
     async fn clearing(&self, id: AssignmentId) -> Result<Option<Clearing>, StoreError> {
-        Ok(self.kept().clearings.get(&id).cloned())
+        Ok(self.kept().clearings.iter().rev().find(|c| c.demand.id == id).cloned())
+    }
+
+    async fn clearings(
+        &self,
+        before: Option<(Timestamp, AssignmentId)>,
+        limit: u32,
+    ) -> Result<Vec<Clearing>, StoreError> {
+        let kept = self.kept();
+        let key = |c: &Clearing| (c.call.at, c.demand.id);
+        let mut found: Vec<_> = kept.clearings.iter().filter(|c| before.is_none_or(|b| key(c) < b)).collect();
+        found.sort_by_key(|c| std::cmp::Reverse(key(c)));
+        Ok(found.into_iter().take(limit as usize).cloned().collect())
     }
 
     async fn receipts(&self, partner: PartyId, side: Side, after: u64, limit: u32) -> Result<Vec<Receipt>, StoreError> {

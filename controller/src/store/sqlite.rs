@@ -142,11 +142,29 @@ impl Store for SqliteStore {
     }
 
     async fn clearing(&self, id: AssignmentId) -> Result<Option<Clearing>, StoreError> {
-        let body: Option<String> = sqlx::query_scalar("SELECT body FROM clearings WHERE id = ?")
-            .bind(id.to_string())
-            .fetch_optional(&self.pool)
-            .await?;
+        let body: Option<String> =
+            sqlx::query_scalar("SELECT body FROM clearings WHERE id = ? ORDER BY at DESC LIMIT 1")
+                .bind(id.to_string())
+                .fetch_optional(&self.pool)
+                .await?;
         body.map(|b| Json.decode(&b)).transpose()
+    }
+
+    async fn clearings(
+        &self,
+        before: Option<(Timestamp, AssignmentId)>,
+        limit: u32,
+    ) -> Result<Vec<Clearing>, StoreError> {
+        // No id is as great as this text: nothing is left out.
+        let (at, id) = before.map_or((i64::MAX, "~".to_owned()), |(at, id)| (at.0, id.to_string()));
+        let bodies: Vec<String> =
+            sqlx::query_scalar("SELECT body FROM clearings WHERE (at, id) < (?, ?) ORDER BY at DESC, id DESC LIMIT ?")
+                .bind(at)
+                .bind(id)
+                .bind(limit)
+                .fetch_all(&self.pool)
+                .await?;
+        bodies.iter().map(|b| Json.decode(b)).collect()
     }
 
     async fn receipts(&self, partner: PartyId, side: Side, after: u64, limit: u32) -> Result<Vec<Receipt>, StoreError> {
@@ -291,7 +309,8 @@ async fn write(tx: &mut SqliteConnection, change: &Change) -> Result<(), StoreEr
                 .await?;
         }
         Change::Clearing(c) => {
-            sqlx::query("INSERT OR IGNORE INTO clearings (id, at, body) VALUES (?, ?, ?)")
+            sqlx::query("INSERT INTO clearings (hash, id, at, body) VALUES (?, ?, ?, ?)")
+                .bind(c.hash.to_string())
                 .bind(c.demand.id.to_string())
                 .bind(c.call.at.0)
                 .bind(Json.encode(c.as_ref())?)

@@ -5,12 +5,15 @@ use std::path::Path;
 use chandler_engine::event::{Event, Noun};
 use chandler_engine::finance::{UsageRow, postings, rate};
 use chandler_engine::fleet::Capacity;
+use chandler_engine::market::book::Book;
+use chandler_engine::market::clearing::{Call, Rule, clear};
+use chandler_engine::market::demand::{Demand, Qualified};
 use chandler_engine::model::{Answer, Change, Model};
 use chandler_engine::party::{Party, PartyRole};
 use chandler_engine::service::PriceTerms;
 use chandler_engine::site::{Rates, Site, SiteRole};
 use chandler_protocol::{
-    AssignmentId, Bytes, HostId, MicroMoney, Micros, MilliCpu, PartyId, ServiceId, SiteId, Timestamp, TokenId,
+    AssignmentId, Bytes, Digest, HostId, MicroMoney, Micros, MilliCpu, PartyId, ServiceId, SiteId, Timestamp, TokenId,
 };
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
@@ -95,6 +98,7 @@ async fn suite(store: &dyn Store) {
     a_failed_batch_leaves_nothing(store).await;
     events_come_in_order(store).await;
     usage_and_ledger(store).await;
+    clearings_come_newest_first(store).await;
     answers(store).await;
 }
 
@@ -165,6 +169,40 @@ async fn usage_and_ledger(store: &dyn Store) {
     assert_eq!(check.receivable.0, sum(|r| r.charge.price().0));
     assert_eq!(check.payable.0, sum(|r| r.charge.cost.0));
     assert!(postings(&rows[0]).iter().map(|e| e.amount.0).sum::<i64>() == 0 && check.receivable.0 > 0);
+}
+
+async fn clearings_come_newest_first(store: &dyn Store) {
+    // The first demand is cleared again: both records stay, for each is a link of the chain.
+    let mut previous = Digest([0; 32]);
+    let mut links = Vec::new();
+    for (n, at) in [(1, 1), (2, 2), (3, 2), (1, 3)] {
+        let demand = Demand {
+            id: AssignmentId::from_random([n; 10]),
+            buyer: CUSTOMER,
+            wanted: Capacity { cpu: MilliCpu(500), memory: Bytes(256 << 20) },
+            cap: MicroMoney(5_000),
+            candidates: vec![Qualified { host: HostId::from_random([2; 10]), extra: MicroMoney(0) }],
+            countries: Vec::new(),
+            availability_min: None,
+            not_owners: Vec::new(),
+            same: Vec::new(),
+        };
+        let call = Call { rule: Rule::PostedRate, seed: Digest([9; 32]), at: Timestamp(at), previous };
+        let record = clear(&call, &demand, &Book::open([])).unwrap();
+        previous = record.hash;
+        links.insert(0, record.clone());
+        store.commit(9, &[Change::Clearing(std::sync::Arc::new(record))]).await.unwrap();
+    }
+    links.sort_by_key(|c| std::cmp::Reverse((c.call.at, c.demand.id)));
+    let (mut before, mut found) = (None, Vec::new());
+    loop {
+        let page = store.clearings(before, 3).await.unwrap();
+        let Some(last) = page.last() else { break };
+        before = Some((last.call.at, last.demand.id));
+        found.extend(page);
+    }
+    assert_eq!(found, links);
+    assert_eq!(store.clearing(links[0].demand.id).await.unwrap().as_ref(), Some(&links[0]), "the last one");
 }
 
 async fn answers(store: &dyn Store) {

@@ -8,6 +8,7 @@ use clap::Args;
 use crate::problem::Failure;
 use crate::session::Session;
 use crate::show::{Facts, moment};
+use crate::word;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  chandler status\n  chandler status -o json")]
@@ -20,6 +21,7 @@ impl Status {
             let mut facts = Facts::default();
             facts
                 .add("at", format!("{}, generation {}", moment(status.at), status.generation))
+                .add("roles", status.roles.iter().map(word::of).collect::<Vec<_>>().join(", "))
                 .add("hosts", counts(&status.hosts))
                 .add("inventory", counts(&status.inventory))
                 .add("services", counts(&status.services))

@@ -29,6 +29,11 @@ impl Posted {
         let commitment = commitment_of(&offer, salt);
         Self { offer, salt, commitment }
     }
+
+    /// Why a host of its site takes no new lease now, in one sentence; `None`: it does.
+    pub fn closed(&self, model: &Model, host: &Host, now: Timestamp) -> Option<String> {
+        closed(model, host, &self.offer, now)
+    }
 }
 
 /// Every lot that a buyer may see, in order of host.

@@ -82,7 +82,7 @@ fn party_of(draft: &mut Draft<'_>, name: &str) -> Result<PartyId, Refused> {
         draft.put(Party { id, name: name.to_owned(), roles: vec![PartyRole::Partner] });
         return Ok(id);
     };
-    if party.roles.contains(&PartyRole::ServiceProvider) {
+    if party.is_provider() {
         return Err(Unfit::Oneself.into());
     }
     if !party.roles.contains(&PartyRole::Partner) {

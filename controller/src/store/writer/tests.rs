@@ -4,11 +4,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use chandler_engine::event::{Event, Noun};
+use chandler_engine::federation::Side;
+use chandler_engine::finance::receipt::Receipt;
 use chandler_engine::finance::{LedgerCheck, UsageRow};
+use chandler_engine::market::clearing::Clearing;
 use chandler_engine::model::Answer;
 use chandler_engine::party::{Party, PartyRole};
 use chandler_engine::placement::Decision;
-use chandler_protocol::{DecisionId, PartyId, Timestamp};
+use chandler_protocol::{AssignmentId, DecisionId, PartyId, Timestamp};
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
@@ -66,6 +69,22 @@ impl Store for Moody {
 
     async fn decision(&self, id: DecisionId) -> Result<Option<Decision>, StoreError> {
         self.inner.decision(id).await
+    }
+
+    async fn clearing(&self, id: AssignmentId) -> Result<Option<Clearing>, StoreError> {
+        self.inner.clearing(id).await
+    }
+
+    async fn clearings(
+        &self,
+        before: Option<(Timestamp, AssignmentId)>,
+        limit: u32,
+    ) -> Result<Vec<Clearing>, StoreError> {
+        self.inner.clearings(before, limit).await
+    }
+
+    async fn receipts(&self, partner: PartyId, side: Side, after: u64, limit: u32) -> Result<Vec<Receipt>, StoreError> {
+        self.inner.receipts(partner, side, after, limit).await
     }
 
     async fn usage(&self, customer: PartyId, from: Timestamp, to: Timestamp) -> Result<Vec<UsageRow>, StoreError> {

@@ -1,0 +1,159 @@
+//! Draws an offer up from what was asked for, or with changes, and holds it against the machines that it is of.
+
+use chandler_api::market::{MachineShare, OfferChange, OfferPost, OfferState as ShownState};
+use chandler_api::site::Rates as ShownRates;
+use chandler_engine::availability::{History, estimate};
+use chandler_engine::fleet::{Capacity, HostState};
+use chandler_engine::hours::Hours;
+use chandler_engine::market::offer::{Offer, OfferState, WINDOWS_MAX, check};
+use chandler_engine::model::Model;
+use chandler_engine::site::{Rates, Site};
+use chandler_protocol::text::{TEXT_MAX, clean};
+use chandler_protocol::{Bytes, MilliCpu, OfferId, SiteId, Timestamp};
+
+use crate::api::error::{Failure, Fields};
+
+/// What a machine may be like that has not joined yet.
+const UNKNOWN: Capacity = Capacity { cpu: MilliCpu(u32::MAX), memory: Bytes(u64::MAX) };
+
+/// The first version of an offer.
+pub(super) fn new(
+    model: &Model,
+    id: OfferId,
+    site: &Site,
+    wanted: &OfferPost,
+    now: Timestamp,
+) -> Result<Offer, Failure> {
+    let mut fields = Fields::default();
+    let expected = || estimate(&History::default(), site.role, now, now);
+    let offer = Offer {
+        id,
+        site: site.id,
+        owner: site.owner,
+        state: OfferState::Active,
+        asked: asked(&mut fields, &wanted.rates, &model.currency),
+        free: wanted.free,
+        capacity: wanted.capacity.map(share),
+        windows: windows(&mut fields, &wanted.windows),
+        min_term: wanted.min_term.0,
+        reclaim_notice: wanted.reclaim_notice.0,
+        residency: wanted.residency.clone().unwrap_or_else(|| site.country.clone()),
+        availability: wanted.availability.map_or_else(expected, |a| a.0),
+        price_notice: wanted.price_notice.0,
+        version: 1,
+        posted_at: now,
+        reason: String::new(),
+    };
+    finish(fields, model, offer)
+}
+
+/// An offer with changes, its version as it was.
+pub(super) fn changed(model: &Model, before: &Offer, wanted: &OfferChange) -> Result<Offer, Failure> {
+    let mut fields = Fields::default();
+    let mut after = before.clone();
+    if let Some(rates) = &wanted.rates {
+        after.asked = asked(&mut fields, rates, &model.currency);
+    }
+    if let Some(all) = &wanted.windows {
+        after.windows = windows(&mut fields, all);
+    }
+    if let Some(capacity) = wanted.capacity {
+        after.capacity = capacity.map(share);
+    }
+    if let Some(residency) = &wanted.residency {
+        after.residency.clone_from(residency);
+    }
+    after.free = wanted.free.unwrap_or(before.free);
+    after.availability = wanted.availability.map_or(before.availability, |a| a.0);
+    after.min_term = wanted.min_term.map_or(before.min_term, |t| t.0);
+    after.reclaim_notice = wanted.reclaim_notice.map_or(before.reclaim_notice, |t| t.0);
+    after.price_notice = wanted.price_notice.map_or(before.price_notice, |t| t.0);
+    match wanted.state {
+        None => {}
+        Some(ShownState::Active) => after.state = OfferState::Active,
+        Some(ShownState::Paused) => after.state = OfferState::Paused,
+        Some(ShownState::Withdrawn) => after.state = OfferState::Withdrawn,
+        Some(ShownState::Exhausted | ShownState::Expired) => {
+            fields.wrong("state", "it becomes so by itself: write active, paused or withdrawn");
+        }
+    }
+    if let Some(reason) = &wanted.reason {
+        let is_short = reason.chars().count() <= TEXT_MAX;
+        fields.check(is_short, "reason", format!("write at most {TEXT_MAX} characters"));
+        after.reason = clean(reason.trim(), TEXT_MAX);
+    } else if after.state != before.state {
+        // What was said of the state before is not true of this one.
+        after.reason.clear();
+    }
+    // What is taken back needs to fit nothing any more.
+    if after.state == OfferState::Withdrawn {
+        return fields.finish().map(|()| after);
+    }
+    finish(fields, model, after)
+}
+
+/// The terms in one sentence, for the event.
+pub(super) fn terms(offer: &Offer, currency: &str) -> String {
+    let Offer { asked, windows, availability, reclaim_notice, .. } = offer;
+    let hours: Vec<_> = windows.iter().map(ToString::to_string).collect();
+    let share = offer.capacity.map_or_else(|| "all".to_owned(), |c| format!("{} and {}", c.cpu, c.memory));
+    let text = format!(
+        "{} and {} {currency} for a core-hour and a GiB-hour, {share} of each machine, {}, there {availability} of it, notice {reclaim_notice}",
+        asked.core_hour,
+        asked.gib_hour,
+        hours.join(", ")
+    );
+    clean(&text, TEXT_MAX)
+}
+
+/// The rates; their range is the engine's to check.
+fn asked(fields: &mut Fields, rates: &ShownRates, currency: &str) -> Rates {
+    for (name, money) in [("coreHour", &rates.core_hour), ("gibHour", &rates.gib_hour)] {
+        let text = format!("this controller counts in {currency}");
+        fields.check(money.currency == currency, format!("rates.{name}.currency"), text);
+    }
+    Rates { core_hour: rates.core_hour.amount(), gib_hour: rates.gib_hour.amount() }
+}
+
+fn windows(fields: &mut Fields, texts: &[String]) -> Vec<Hours> {
+    let mut all = Vec::new();
+    for (index, text) in texts.iter().enumerate().take(WINDOWS_MAX + 1) {
+        match text.parse::<Hours>() {
+            Ok(hours) => all.push(hours),
+            Err(error) => fields.wrong(format!("windows[{index}]"), clean(&error.to_string(), TEXT_MAX)),
+        }
+    }
+    all
+}
+
+const fn share(share: MachineShare) -> Capacity {
+    Capacity { cpu: share.cpu, memory: share.memory.0 }
+}
+
+/// The offer, if nothing of it is wrong and each machine of the site can give what it promises.
+fn finish(mut fields: Fields, model: &Model, offer: Offer) -> Result<Offer, Failure> {
+    let smallest = smallest(model, offer.site);
+    if smallest.is_none() && offer.capacity.is_some() {
+        let text =
+            "the site has no machine yet that could be compared with: leave it out, or let its machines join first";
+        fields.wrong("capacity", text);
+    }
+    if fields.is_empty()
+        && let Err(error) = check(&offer, smallest.unwrap_or(UNKNOWN))
+    {
+        fields.wrong(named(error.field), error.what);
+    }
+    fields.finish().map(|()| offer)
+}
+
+/// A field of the engine as it stands in the API.
+fn named(field: &str) -> String {
+    field.strip_prefix("asked").map_or_else(|| field.to_owned(), |rest| format!("rates{rest}"))
+}
+
+/// What each machine of a site gives to the fleet at least; `None` while none has said what it is.
+fn smallest(model: &Model, site: SiteId) -> Option<Capacity> {
+    let known = model.hosts_of(site).filter(|h| h.inventory.is_some() && h.state != HostState::Revoked);
+    let all = known.map(|h| h.offered());
+    all.reduce(|a, b| Capacity { cpu: a.cpu.min(b.cpu), memory: a.memory.min(b.memory) })
+}
