@@ -4,6 +4,7 @@
 //! Each partner has a bundle of its own that is good for it alone. A partner's certificate opens this listener and
 //! nothing else, and no other certificate opens this one.
 
+pub mod buyer;
 mod client;
 pub mod document;
 pub mod identity;
@@ -12,6 +13,7 @@ mod listener;
 pub(crate) mod onboarding;
 pub(crate) mod peer;
 mod routes;
+mod seller;
 #[cfg(test)]
 mod tests;
 mod tls;

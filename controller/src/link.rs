@@ -12,6 +12,7 @@ mod sessions;
 mod speaker;
 mod tls;
 
+pub(crate) use intake::{bounded_observed, enter_ways};
 pub use listener::{Link, LinkConfig, Shared};
 pub use sessions::{CommandError, Sessions};
 pub(crate) use tls::{Clocked, provider};

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use chandler_engine::event::Noun;
 use chandler_engine::identity::{Role, Token};
-use chandler_protocol::world::{Random, id_bytes};
 use chandler_protocol::TokenId;
+use chandler_protocol::world::{Random, id_bytes};
 
 use crate::api::{self, ApiState};
 use crate::config::{Config, ConfigError};
-use crate::federation::{Desk, Federation, Identity, Listener};
+use crate::federation::{self, Desk, Federation, Identity, Listener};
 use crate::files;
 use crate::link::identity::{Authority, IdentityError};
 use crate::link::{Link, Sessions, Shared};
@@ -178,9 +178,11 @@ impl Core {
     /// Serves agents and runs the tasks until `shutdown` is done.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (patience, consideration) = (self.config.patience(), self.config.consideration());
+        let ApiState { writer, blobs, federation, .. } = self.api.clone();
         tokio::select! {
             biased;
             () = self.link.run(shutdown) => {}
+            () = federation::buyer::run(writer, blobs, federation) => {}
             () = tasks::run(self.api.writer.clone(), patience, consideration) => {}
         }
     }

@@ -4,6 +4,7 @@
 mod assurance;
 
 mod fulfilment;
+mod lease;
 mod order;
 mod relocation;
 mod retention;
@@ -34,6 +35,7 @@ pub async fn run(writer: Writer, patience: Patience, consideration: Consideratio
         fulfilment::run(&writer),
         assurance::run(&writer, patience),
         retention::run(&writer),
+        lease::run(&writer),
     );
 }
 

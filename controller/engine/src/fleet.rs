@@ -129,6 +129,8 @@ pub struct LotTerms {
     pub min_term: Micros,
     /// Why it takes no new lease, if so.
     pub closed: Option<String>,
+    /// Whether its home hears it.
+    pub connected: bool,
     /// When it is taken back, once that is said.
     pub reclaimed_at: Option<Timestamp>,
 }

@@ -21,6 +21,7 @@ use crate::catalogue::Offering;
 use crate::criteria::ProviderCriteria;
 use crate::event::Event;
 use crate::federation::{Chain, Lease, Market, Posted, Side, Tenancy};
+use crate::finance::dispute::{Dispute, DisputeId};
 use crate::finance::receipt::Receipt;
 use crate::finance::{Bill, Meter, UsageRow};
 use crate::fleet::{Capacity, Host, HostState, Pulse};
@@ -251,6 +252,8 @@ records! {
     Lease leases: AssignmentId => Lease, |v: &Lease| v.id, |v: &Lease| v.id.to_string();
     /// How far the receipts with each partner are.
     Chain chains: (PartyId, Side) => Chain, |v: &Chain| (v.partner, v.side), |v: &Chain| format!("{}/{}", v.partner, v.side.as_str());
+    /// What partners see differently.
+    Dispute disputes: DisputeId => Dispute, |v: &Dispute| v.id, |v: &Dispute| format!("{}/{}/{}", v.id.partner, if v.id.ours { "ours" } else { "theirs" }, v.id.receipt);
     /// What buyers say about hosts.
     Tenancy tenancies: (HostId, PartyId) => Tenancy, |v: &Tenancy| (v.host, v.buyer), |v: &Tenancy| format!("{}/{}", v.host, v.buyer);
     /// Bills.
@@ -319,6 +322,7 @@ from_record!(
     Market,
     Lease,
     Chain,
+    Dispute,
     Tenancy,
     Bill,
     Partner,

@@ -9,14 +9,14 @@ use chandler_api::problem::{NOT_FOUND, Problem};
 use chandler_protocol::text::{TEXT_MAX, clean};
 
 use super::document::Refusal;
-use super::{Desk, onboarding, peer};
+use super::{Desk, onboarding, peer, seller};
 
 /// Shows an invitation: the one call of those who are no partners yet.
 pub(super) const ACCEPT: &str = "/federation/v1/accept";
 
 /// The calls of partners. Each handler may take a [`peer::Peer`]: who calls.
 fn routes() -> Router<Arc<Desk>> {
-    Router::new().route("/federation/v1/standing", get(peer::standing))
+    Router::new().route("/federation/v1/standing", get(peer::standing)).merge(seller::routes())
 }
 
 /// All routes.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chandler_api::problem;
+use chandler_engine::federation;
 use chandler_engine::model::Model;
 use chandler_protocol::artifact::{BulkRequest, BulkResponse, CHUNKS_PER_REQUEST};
 use chandler_protocol::frame::BULK_MAX;
 use chandler_protocol::text::is_inner_path;
-use chandler_protocol::workload::Software;
+use chandler_protocol::workload::{Software, WorkloadSpec};
 use chandler_protocol::{Digest, HostId};
 
 use super::listener::Shared;
@@ -55,11 +56,11 @@ async fn answer(
         BulkRequest::Chunks { digest, chunks } => give_chunks(&mut tx, &shared, host, digest, &chunks).await?,
         BulkRequest::PutOutput { assignment, path, digest, length, .. } => {
             let model = shared.writer.snapshot();
-            let own = model.assignments.get(&assignment).filter(|a| a.host == host);
-            let wanted = |a: &chandler_engine::service::Assignment| {
-                matches!(path.as_str(), "stdout" | "stderr") || a.spec.outputs.contains(&path)
-            };
-            let response = if !own.is_some_and(|a| wanted(a)) || !is_inner_path(&path) {
+            let own = model.assignments.get(&assignment).filter(|a| a.host == host).map(|a| a.spec.clone());
+            let guest = || federation::desired(&model, host).into_iter().find(|a| a.id == assignment).map(|a| a.spec);
+            let wanted =
+                |spec: &WorkloadSpec| matches!(path.as_str(), "stdout" | "stderr") || spec.outputs.contains(&path);
+            let response = if !own.or_else(guest).is_some_and(|spec| wanted(&spec)) || !is_inner_path(&path) {
                 tracing::warn!(%host, %assignment, "a result for another's work was refused");
                 refused(problem::FORBIDDEN, "that is not this host's work")
             } else if length > OUTPUT_MAX {
@@ -80,10 +81,12 @@ async fn patient<T>(work: impl Future<Output = Result<T, LinkError>>) -> Result<
 
 /// Whether a host was told to run something that needs this blob.
 fn needs(model: &Model, host: HostId, digest: Digest) -> bool {
-    model.assignments_of_host(host).any(|a| {
-        let software = matches!(&a.spec.software, Software::Artifact { digest: d, .. } if *d == digest);
-        software || a.spec.inputs.iter().any(|i| i.digest == digest)
-    })
+    let wants = |spec: &WorkloadSpec| {
+        let software = matches!(&spec.software, Software::Artifact { digest: d, .. } if *d == digest);
+        software || spec.inputs.iter().any(|i| i.digest == digest)
+    };
+    let guests = || federation::desired(model, host);
+    model.assignments_of_host(host).any(|a| wants(&a.spec)) || guests().iter().any(|a| wants(&a.spec))
 }
 
 fn manifest(shared: &Shared, host: HostId, digest: Digest) -> BulkResponse {

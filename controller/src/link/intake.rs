@@ -4,6 +4,8 @@ mod lease;
 mod usage;
 mod ways;
 
+pub(crate) use ways::enter_ways;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -168,7 +170,7 @@ impl Intake {
         }
         let host = self.host;
         self.reported.state.store(observed.generation, Ordering::Relaxed);
-        let assignments: Vec<_> = observed.assignments.into_iter().map(bounded_assignment).collect();
+        let assignments: Vec<_> = observed.assignments.into_iter().map(bounded_observed).collect();
         self.kept("observed state", move |draft| {
             // Seen first: a service on a host that was silent a moment ago is judged by what is so now.
             assurance::heard(draft, host);
@@ -296,7 +298,8 @@ fn bounded(mut i: HostInventory) -> HostInventory {
     i
 }
 
-fn bounded_assignment(mut a: ObservedAssignment) -> ObservedAssignment {
+/// What was observed of an assignment, with every text cleaned and every list bounded.
+pub(crate) fn bounded_observed(mut a: ObservedAssignment) -> ObservedAssignment {
     a.message = clean(&a.message, TEXT_MAX);
     a.ports.truncate(LIST_MAX);
     for (name, _) in &mut a.ports {

@@ -179,7 +179,9 @@ async fn converse(connection: &quinn::Connection, host: HostId, shared: &Arc<Sha
         }
     };
     let (commands, commands_in) = Sessions::channel();
-    shared.sessions.enter(host, Live { connection: connection.clone(), instance: hello.instance, commands });
+    let (answers, answers_in) = mpsc::channel(ANSWERS);
+    let live = Live { connection: connection.clone(), instance: hello.instance, commands, words: answers.clone() };
+    shared.sessions.enter(host, live);
     if is_revoked(&shared.writer.snapshot(), host) {
         // Revoked since it was greeted: whoever cuts live connections may have looked before this one was there.
         shared.sessions.cut(host);
@@ -187,7 +189,6 @@ async fn converse(connection: &quinn::Connection, host: HostId, shared: &Arc<Sha
     }
     let version = welcome.version;
     send(&mut tx, &ControllerMessage::Welcome(welcome), CONTROL_MAX).await?;
-    let (answers, answers_in) = mpsc::channel(ANSWERS);
     let mut intake = Intake::new(host, version, connection.clone(), shared.clone(), answers);
     let reported = intake.reported();
     let reading = async {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chandler_protocol::command::{Action, Command, CommandResult, Outcome};
+use chandler_protocol::message::ControllerMessage;
 use chandler_protocol::{HostId, Micros};
 use tokio::sync::{mpsc, oneshot};
 
@@ -34,6 +35,7 @@ pub(super) struct Live {
     pub(super) connection: quinn::Connection,
     pub(super) instance: [u8; 16],
     pub(super) commands: mpsc::Sender<Command>,
+    pub(super) words: mpsc::Sender<ControllerMessage>,
 }
 
 /// The live control connections, by host.
@@ -72,6 +74,12 @@ impl Sessions {
             Ok(Err(_)) => Err(CommandError::NotConnected),
             Err(_) => Err(CommandError::TimedOut),
         }
+    }
+
+    /// Says something to a host, if it is connected and takes it now: what is said must be of the kind that may be lost.
+    pub fn say(&self, host: HostId, word: ControllerMessage) -> bool {
+        let words = self.live().get(&host).map(|l| l.words.clone());
+        words.is_some_and(|words| words.try_send(word).is_ok())
     }
 
     /// Closes a host's connection, for instance because its identity was revoked.

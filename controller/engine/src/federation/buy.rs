@@ -1,18 +1,21 @@
 //! Buying: what this controller wants of a partner's hosts, and what it makes of the partner's answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chandler_protocol::state::{Assignment as Told, Failure, ObservedAssignment, Phase};
-use chandler_protocol::{AssignmentId, HostId, PartyId, Timestamp};
+use chandler_protocol::{AssignmentId, HostId, MicroMoney, PartyId, Timestamp};
 
 use super::lease::{Closed, Lease, LeaseState, Party, Side};
-use super::word::{LeaseWord, Orders};
+use super::word::{Demand, LeaseWord, Orders, Qualified};
 use crate::draft::Draft;
 use crate::event::Noun;
-use crate::fleet::{Capacity, Host, LotTerms};
+use crate::finance::AMOUNT_MAX;
+use crate::fleet::{Host, LotTerms};
 use crate::fulfilment;
 use crate::model::Model;
-use crate::service::{AllocationState, Assignment};
+use crate::movement::{Move, MoveKind};
+use crate::placement::{Decision, HOURS_PER_MONTH};
+use crate::service::{AllocationState, Assignment, Service};
 use crate::way;
 
 /// The assignments that need a lease of this partner and have none yet, in order of id.
@@ -21,6 +24,45 @@ pub fn unleased(model: &Model, partner: PartyId) -> Vec<AssignmentId> {
     let mut found: Vec<_> = all.filter(|a| !model.leases.contains_key(&a.id)).map(|a| a.id).collect();
     found.sort_unstable();
     found
+}
+
+/// What is wanted for an assignment: the hosts that its decision found fit, at this partner, but for those where other
+/// copies of the service are. The market chooses among them.
+pub fn demand(model: &Model, assignment: &Assignment, decided: Option<&Decision>) -> Option<Demand> {
+    let partner = model.home_of(assignment.host)?;
+    let service = model.services.get(&assignment.service)?;
+    let taken: BTreeSet<HostId> =
+        model.assignments_of(service.id).filter(|a| a.id != assignment.id).map(|a| a.host).collect();
+    let from: BTreeSet<HostId> = model.moves_of(service.id).map(|m| m.from_host).collect();
+    let fit = decided.into_iter().flat_map(|d| d.candidates.iter().map(|c| c.host));
+    let mut hosts: BTreeSet<HostId> = fit.filter(|h| !taken.contains(h) && !from.contains(h)).collect();
+    hosts.retain(|h| model.home_of(*h) == Some(partner));
+    // A move goes where it was weighed to go: then the market has nothing to choose.
+    let brings = |m: &Move| m.to == Some(assignment.id) && m.kind != MoveKind::Failover;
+    let is_told = model.moves_of(service.id).any(|m| brings(m));
+    if is_told {
+        hosts.clear();
+    }
+    hosts.insert(assignment.host);
+    Some(Demand {
+        service: service.id,
+        label: service.name.clone(),
+        wanted: assignment.reserved,
+        cap: cap(model, service, assignment),
+        candidates: hosts.into_iter().map(|host| Qualified { host, extra: MicroMoney(0) }).collect(),
+    })
+}
+
+/// The most that an hour may cost so that the SLA's own limit holds with the provider's part on top. Without a limit, as
+/// much as an hour can cost at all.
+fn cap(model: &Model, service: &Service, assignment: &Assignment) -> MicroMoney {
+    let terms = model.agreements.get(&service.agreement).map(|a| a.terms()).unwrap_or_default();
+    let Some(most) = terms.cost_max else { return MicroMoney(AMOUNT_MAX) };
+    let copies = i128::from(service.copies.max(1));
+    let hour = i128::from(most.0) / copies / i128::from(HOURS_PER_MONTH);
+    let left = (hour - i128::from(assignment.price.management_hour.0)).max(0);
+    let cap = left * 100 / (100 + i128::from(assignment.price.margin_percent));
+    MicroMoney(i64::try_from(cap).unwrap_or(AMOUNT_MAX).min(AMOUNT_MAX))
 }
 
 /// The leases of this partner that nothing of ours needs any more, in order of id.
@@ -77,8 +119,8 @@ pub fn bought(draft: &mut Draft<'_>, partner: PartyId, word: &LeaseWord) -> Resu
     let Some(assignment) = draft.model.assignments.get(&word.id).cloned() else {
         return Err(format!("{}: nothing of that id was asked for", word.id));
     };
-    if draft.model.home_of(assignment.host) != Some(partner) || word.host != assignment.host {
-        return Err(format!("{}: it was asked for on another host", word.id));
+    if draft.model.home_of(assignment.host) != Some(partner) || draft.model.home_of(word.host) != Some(partner) {
+        return Err(format!("{}: it was asked for at another partner", word.id));
     }
     if word.state == LeaseState::Closed {
         return Ok(());
@@ -94,7 +136,7 @@ pub fn bought(draft: &mut Draft<'_>, partner: PartyId, word: &LeaseWord) -> Resu
         side: Side::Bought,
         partner,
         host: word.host,
-        site: assignment.site,
+        site: draft.model.hosts.get(&word.host).map_or(assignment.site, |h| h.site),
         service: assignment.service,
         label: name,
         capacity: word.capacity,
@@ -110,9 +152,14 @@ pub fn bought(draft: &mut Draft<'_>, partner: PartyId, word: &LeaseWord) -> Resu
         idle: false,
         metered: chandler_protocol::Micros::ZERO,
     });
-    // What is paid was settled by the clearing, not by what was posted when the place was chosen.
-    if assignment.rates != word.rates {
-        draft.put(Assignment { rates: word.rates, ..assignment.as_ref().clone() });
+    // Where it is and what is paid was settled by the clearing, not by what was posted when the place was chosen.
+    let site = draft.model.hosts.get(&word.host).map_or(assignment.site, |h| h.site);
+    if assignment.rates != word.rates || assignment.host != word.host {
+        draft.put(Assignment { rates: word.rates, host: word.host, site, ..assignment.as_ref().clone() });
+    }
+    let moves: Vec<_> = draft.model.moves_of(assignment.service).filter(|m| m.to == Some(word.id)).cloned().collect();
+    for on in moves.into_iter().filter(|m| m.to_host != word.host) {
+        draft.put(Move { to_host: word.host, ..on.as_ref().clone() });
     }
     Ok(())
 }
@@ -143,6 +190,21 @@ fn go_on(draft: &mut Draft<'_>, lease: &Lease, word: &LeaseWord) -> Result<(), S
         lost(draft, lease.id, &format!("the lease ended: {text}"));
     }
     Ok(())
+}
+
+/// A lease that nothing of ours needs any more was given back.
+pub fn given_back(draft: &mut Draft<'_>, id: AssignmentId, reason: &str) {
+    let known = draft.model.leases.get(&id).filter(|l| l.side == Side::Bought && l.is_open()).cloned();
+    let Some(lease) = known else { return };
+    draft.event((Noun::Lease, id.to_string(), &lease.label), lease.state.as_str(), LeaseState::Closed.as_str(), reason);
+    let closed = Some(Closed { at: draft.now, by: Party::Buyer, reason: reason.to_owned() });
+    draft.put(Lease {
+        state: LeaseState::Closed,
+        since: draft.now,
+        closed,
+        reason: reason.to_owned(),
+        ..lease.as_ref().clone()
+    });
 }
 
 /// The host is taken back at a moment, or is not any more.
@@ -182,9 +244,4 @@ fn lost(draft: &mut Draft<'_>, id: AssignmentId, why: &str) {
     for service in fulfilment::observe(draft, assignment.host, &[seen]) {
         fulfilment::advance(draft, service);
     }
-}
-
-/// What is reserved of a partner's host by this controller's own reckoning.
-pub fn held(model: &Model, host: HostId) -> Capacity {
-    model.reserved.get(&host).copied().unwrap_or_default()
 }

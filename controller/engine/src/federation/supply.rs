@@ -113,6 +113,7 @@ fn host_of(draft: &Draft<'_>, partner: &Partner, lot: &Lot, site: &Site, known: 
         notice: lot.notice,
         min_term: lot.min_term,
         closed: lot.closed.as_ref().map(|why| clean(why, TEXT_MAX)),
+        connected: lot.connected,
         reclaimed_at,
     };
     let base = known.cloned().unwrap_or_else(|| Host {

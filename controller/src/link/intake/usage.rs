@@ -1,8 +1,8 @@
 //! What an agent's work used: believed as far as it can be true, rated, and entered once.
 
 use chandler_engine::draft::Draft;
-use chandler_engine::federation;
 use chandler_engine::event::Noun;
+use chandler_engine::federation;
 use chandler_engine::finance::{Meter, UsageRow, rate_next};
 use chandler_engine::model::Change;
 use chandler_engine::service::{Assignment, ClosedAssignment, Tariff};

@@ -48,6 +48,14 @@ impl Intake {
     }
 }
 
+/// Takes in what a partner says of one of its hosts, in its agent's words. Where the host is reached is not looked at here.
+pub(crate) fn enter_ways(draft: &mut Draft<'_>, host: HostId, said: ObservedWays) {
+    let longest = said.doors.len().max(said.paths.len()).max(said.told.len());
+    if longest <= REPORTED_MAX {
+        enter(draft, host, &cleaned(said), None);
+    }
+}
+
 /// Takes in a report. `before` is what the same connection reported last, if it did.
 fn enter(draft: &mut Draft<'_>, host: HostId, said: &ObservedWays, before: Option<&BTreeSet<ServiceId>>) {
     let Some(known) = draft.model.hosts.get(&host).cloned() else { return };
@@ -132,6 +140,10 @@ fn is_news(draft: &Draft<'_>, host: HostId, told: Told) -> bool {
 /// A report with every text cleaned, every list bounded and every address looked at.
 fn bounded(mut said: ObservedWays, remote: SocketAddr) -> ObservedWays {
     said.listens = listens(&said.listens, remote);
+    cleaned(said)
+}
+
+fn cleaned(mut said: ObservedWays) -> ObservedWays {
     for door in &mut said.doors {
         door.message = clean(&door.message, TEXT_MAX);
         door.addresses.truncate(PORTS_MAX);

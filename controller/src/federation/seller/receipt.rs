@@ -1,0 +1,103 @@
+//! Receipts of what was used: the chain with one buyer, its end signed by both.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use chandler_api::problem::{BAD_REQUEST, CONFLICT, Problem};
+use chandler_engine::federation::{Chain, Side};
+use chandler_engine::finance::receipt::{Head, RECEIPTS_MAX, Receipt};
+use chandler_engine::model::Model;
+use chandler_protocol::PartyId;
+use serde::{Deserialize, Serialize};
+
+use super::poll::{Since, until_new};
+use crate::federation::document::{Answer, Document, Refusal, internal};
+use crate::federation::{Desk, Peer, trust};
+
+/// What the signature is for: no other document can be taken for one.
+pub(crate) const CONTEXT: &str = "chandler receipts head";
+/// Usage comes every few seconds; a buyer need not be told of each record by itself.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A part of the chain, and its end as the seller signs it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Receipts {
+    /// In order.
+    pub receipts: Vec<Receipt>,
+    /// The end of the whole chain; none while it is empty.
+    pub head: Option<Signed>,
+}
+
+/// The end of a chain, signed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Signed {
+    /// The end.
+    pub head: Head,
+    /// Over [`Head::to_sign`], by the signer's federation CA; hexadecimal.
+    pub signature: String,
+}
+
+/// Where a caller is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Behind {
+    /// The number of the last receipt that it has.
+    after: u64,
+    /// How long it waits for more, in milliseconds.
+    wait_ms: u64,
+}
+
+fn chain_of(model: &Model, buyer: PartyId) -> Option<Chain> {
+    model.chains.get(&(buyer, Side::Sold)).map(|chain| chain.as_ref().clone())
+}
+
+pub(super) async fn list(State(desk): State<Arc<Desk>>, peer: Peer, Query(behind): Query<Behind>) -> Answer<Receipts> {
+    let since = Since { after: behind.after, wait_ms: behind.wait_ms };
+    let (_, chain) = until_new(&desk.writer, since, PAUSE, |model| {
+        let chain = chain_of(model, peer.party);
+        (chain.as_ref().map_or(behind.after, |c| c.head.number.max(behind.after)), chain)
+    })
+    .await;
+    let Some(chain) = chain else { return Ok(Json(Receipts { receipts: Vec::new(), head: None })) };
+    let most = u32::try_from(RECEIPTS_MAX).unwrap_or(u32::MAX);
+    let receipts = desk.writer.store().receipts(peer.party, Side::Sold, behind.after, most).await?;
+    let signature = desk.federation.identity().sign(CONTEXT, &chain.head.to_sign(&chain.parties)).map_err(internal)?;
+    let head = Signed { head: chain.head, signature: data_encoding::HEXLOWER.encode(&signature) };
+    Ok(Json(Receipts { receipts, head: Some(head) }))
+}
+
+/// Keeps the buyer's signature under what it has agreed to or contested by now: it cannot deny these links any more.
+pub(super) async fn countersign(
+    State(desk): State<Arc<Desk>>,
+    peer: Peer,
+    Document(signed): Document<Signed>,
+) -> Answer<bool> {
+    let signature = data_encoding::HEXLOWER
+        .decode(signed.signature.as_bytes())
+        .map_err(|_| Problem::new(BAD_REQUEST, "signature: write hexadecimal"))?;
+    let party = peer.party;
+    let link = desk.writer.store().receipts(party, Side::Sold, signed.head.number.saturating_sub(1), 1).await?;
+    let is_ours = link.first().is_some_and(|r| r.number == signed.head.number && r.hash == signed.head.hash);
+    if !is_ours {
+        return Err(Problem::new(CONFLICT, "there is no such link in the chain: fetch the receipts again").into());
+    }
+    let by = peer.by();
+    let kept = desk.writer.transact(&by, move |draft| {
+        let chain = chain_of(&draft.model, party);
+        let Some((chain, partner)) = chain.zip(draft.model.partners.get(&party).cloned()) else { return Ok(false) };
+        let bytes = signed.head.to_sign(&chain.parties);
+        if !trust::verify(partner.trust.iter().chain(&partner.retired), CONTEXT, &bytes, &signature) {
+            return Err(Refusal::from(Problem::new(BAD_REQUEST, "signature: it is not of this partner's CA")));
+        }
+        let is_newer = chain.signed.as_ref().is_none_or(|(head, _)| head.number < signed.head.number);
+        if is_newer {
+            draft.put(Chain { signed: Some((signed.head, signature)), ..chain });
+        }
+        Ok(is_newer)
+    });
+    Ok(Json(kept.await?))
+}
