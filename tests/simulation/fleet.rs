@@ -49,9 +49,6 @@ const LONGEST: Duration = Duration::from_secs(3_600);
 /// Most events a run may have.
 const EVENTS_MAX: u32 = 100_000;
 
-/// Events that are shown when a run fails.
-const EVENTS_SHOWN: usize = 60;
-
 /// What a controller that runs has put on the desk for its operator.
 #[derive(Debug, Default)]
 struct Desk {
@@ -71,8 +68,10 @@ struct Parts {
 }
 
 mod fault;
+mod tell;
 
 pub(crate) use fault::{Fault, Node};
+pub(crate) use tell::told;
 
 /// A simulated fleet.
 pub(crate) struct Fleet {
@@ -286,28 +285,6 @@ impl Fleet {
     fn desk(&self) -> MutexGuard<'_, Desk> {
         self.parts.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whoever sees a run fail wants to know which, and what happened last.
-impl Drop for Fleet {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let events = self.events();
-            let last = events.len().saturating_sub(EVENTS_SHOWN);
-            let said = told(&events[last..]).join("\n");
-            let (seed, log) = (self.seed, self.log.join("\n"));
-            eprintln!("seed {seed} failed; again with CHANDLER_SEED={seed}\n{log}\nthe last events:\n{said}");
-        }
-    }
-}
-
-/// Events, a line each, with their simulated time.
-pub(crate) fn told(events: &[Event]) -> Vec<String> {
-    let line = |e: &Event| {
-        let (noun, at) = (e.noun.as_str(), e.at.0 - EPOCH.0);
-        format!("{at} {} {noun} {} {} {:?} to {:?}: {}", e.by, e.subject, e.name, e.from, e.to, e.reason)
-    };
-    events.iter().map(line).collect()
 }
 
 /// What the computer of this index is called.

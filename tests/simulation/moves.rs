@@ -2,25 +2,28 @@
 //! something goes wrong that the seed draws too. Whatever happens, what [`crate::users`] watch holds at every step, and
 //! once nothing goes wrong any more all is well again within a time.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use axum::http::Method;
 use chandler_api::value::Span;
 use chandler_controller::config::Config;
-use chandler_engine::fleet::HostState;
 use chandler_engine::model::Model;
 use chandler_engine::movement::{Move, MoveKind, MovePhase};
-use chandler_engine::relocation::tenure::Stage;
-use chandler_engine::service::{AllocationState, OperatingStatus, Service};
+use chandler_engine::service::AllocationState;
 use chandler_protocol::Micros;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 
-use crate::fleet::{Fault, Fleet, Node, Settings, machine_name};
+use crate::fleet::{Fault, Fleet, Settings, machine_name};
 use crate::scenario::Trace;
+
+mod strike;
+mod well;
+
+use strike::{Strike, described};
+use well::{active, unsettled};
 
 /// The provider's computers; the customer's, with the front doors, comes behind them.
 const SERVERS: usize = 3;
@@ -64,15 +67,6 @@ enum Cause {
     Operator,
     Drain,
     Failure,
-}
-
-/// Something that is to go wrong.
-#[derive(Debug, Clone, Copy)]
-struct Strike {
-    phase: MovePhase,
-    /// So long after the phase has come.
-    after: Micros,
-    lasts: Micros,
 }
 
 struct Run {
@@ -182,48 +176,6 @@ impl Run {
         }
     }
 
-    fn draw_strikes(&mut self, name: &str, cause: Cause) -> Vec<Strike> {
-        use MovePhase::{Copying, Draining, FinalCopy, Holding, Preparing, Starting, Switching, Verifying};
-        let phases: &[MovePhase] = match name {
-            LEDGER if cause != Cause::Failure => {
-                &[Preparing, Copying, Holding, FinalCopy, FinalCopy, Starting, Starting, Verifying, Switching, Draining]
-            }
-            _ => &[Preparing, Starting, Verifying, Switching, Draining],
-        };
-        let count = self.rng.random_range(1..=2);
-        let mut strikes: Vec<Strike> = (0..count)
-            .map(|_| {
-                let lasts = match self.rng.random_range(0..4) {
-                    0 => 30..600,
-                    1 => 600..4_000,
-                    2 => 4_000..9_000,
-                    _ => 9_000..28_000,
-                };
-                Strike {
-                    phase: *phases.choose(&mut self.rng).unwrap(),
-                    after: Micros::from_millis(*[0, 0, 8, 30, 90].choose(&mut self.rng).unwrap()),
-                    lasts: Micros::from_millis(self.rng.random_range(lasts)),
-                }
-            })
-            .collect();
-        strikes.sort_by_key(|s| s.phase);
-        strikes
-    }
-
-    /// Something that touches nothing that is touched already.
-    fn draw_fault(&mut self, source: usize, target: usize) -> Option<Fault> {
-        let (c, s, t, d) = (Node::Controller, Node::Machine(source), Node::Machine(target), Node::Machine(DOOR));
-        let pairs = [(c, s), (s, c), (c, t), (t, c), (s, t), (t, s), (c, d), (d, c)];
-        let mut all: Vec<Fault> = pairs.into_iter().filter(|(a, b)| a != b).map(|(a, b)| Fault::OneWay(a, b)).collect();
-        all.extend([(c, s), (c, t), (s, t), (c, d)].into_iter().filter(|(a, b)| a != b).map(|(a, b)| Fault::Cut(a, b)));
-        for node in [c, s, t, c, s, t, d] {
-            all.extend([Fault::Crash(node), Fault::Freeze(node)]);
-        }
-        all.extend([Fault::Power(source), Fault::Power(target)]);
-        all.retain(|fault| self.active.iter().all(|(a, _)| touched(*a).iter().all(|n| !touched(*fault).contains(n))));
-        all.choose(&mut self.rng).copied()
-    }
-
     fn await_phase(&mut self, name: &str, since: Micros, strike: Strike) {
         let deadline = Micros(self.fleet.now().0 + PHASE_COMES.0);
         let has_come = |f: &Fleet| newest(&f.model(), name, since).is_some_and(|m| m.phase >= strike.phase);
@@ -237,20 +189,7 @@ impl Run {
     }
 
     fn strike(&mut self, phase: &str, fault: Fault, lasts: Micros, (source, target): (usize, usize)) {
-        let who = |node: Node| match node {
-            Node::Controller => "controller",
-            Node::Machine(index) if index == source => "source",
-            Node::Machine(index) if index == target => "target",
-            Node::Machine(DOOR) => "door",
-            Node::Machine(_) => "other",
-        };
-        let what = match fault {
-            Fault::Cut(a, b) => format!("cut {}-{}", who(a), who(b)),
-            Fault::OneWay(a, b) => format!("cut {}->{}", who(a), who(b)),
-            Fault::Crash(node) => format!("crash {}", who(node)),
-            Fault::Power(index) => format!("power {}", who(Node::Machine(index))),
-            Fault::Freeze(node) => format!("freeze {}", who(node)),
-        };
+        let what = described(fault, source, target);
         self.note(&format!("{phase}: {fault:?} for {lasts}"));
         self.fleet.begin(fault);
         self.strikes.push((phase.to_owned(), what));
@@ -273,8 +212,7 @@ impl Run {
     fn settle(&mut self) {
         let from = self.fleet.now();
         let deadline = Micros(from.0 + Micros::from_std(WELL_AGAIN).0);
-        loop {
-            let Some(why) = unsettled(&self.fleet) else { break };
+        while let Some(why) = unsettled(&self.fleet) {
             let now = self.fleet.now();
             assert!(now < deadline, "at {now}, {} after the last fault: {why}", Micros(now.0 - from.0));
             self.fleet.step();
@@ -344,59 +282,6 @@ fn order(name: &str, keeps_state: bool, gives_up: bool) -> Value {
     order
 }
 
-/// Why not everything is well, if it is not: every computer there, nothing on its way, and of each service one copy, which
-/// runs, owns its state, and is where the doors are sent.
-fn unsettled(fleet: &Fleet) -> Option<String> {
-    let (model, now) = (fleet.model(), fleet.now());
-    if active(&model) != fleet.machines.len() {
-        let hosts: Vec<_> = model.hosts.values().map(|h| (h.name.clone(), h.state)).collect();
-        return Some(format!("hosts: {hosts:?}"));
-    }
-    if let Some(open) = model.moves.values().find(|m| !m.phase.is_final()) {
-        return Some(format!("open: {open:#?}"));
-    }
-    for name in [WEB, LEDGER] {
-        let Some(service) = model.services.values().find(|s| s.name == name) else {
-            return Some(format!("{name} is not there"));
-        };
-        if let Some(why) = not_well(&model, fleet, service, now) {
-            return Some(format!("{name}: {why}"));
-        }
-    }
-    None
-}
-
-fn not_well(model: &Model, fleet: &Fleet, service: &Service, now: Micros) -> Option<String> {
-    let mut why = String::new();
-    let all: Vec<_> = model.assignments_of(service.id).collect();
-    let copies: Vec<_> = all.iter().filter(|a| a.state != AllocationState::Releasing).collect();
-    let spans = fleet.machines.iter().flat_map(|m| m.spans(now)).filter(|s| s.to.is_none());
-    let runs: Vec<_> = spans.map(|s| s.assignment).filter(|id| all.iter().any(|a| a.id == *id)).collect();
-    let wanted: Vec<_> = copies.iter().map(|a| a.id).collect();
-    let tenure = service.tenure.map(|t| (t.owner, t.stage));
-    let is_owned = tenure.is_none_or(|(owner, stage)| stage == Stage::Settled && owner == wanted.first().copied());
-    let is_well = service.status == OperatingStatus::Running
-        && wanted.len() == 1
-        && runs == wanted
-        && service.route.backends == wanted
-        && service.route.hold.is_none()
-        && is_owned;
-    if !is_well {
-        let phases: Vec<_> = all.iter().map(|a| (a.id, a.state, a.target, a.phase())).collect();
-        let _ = write!(
-            why,
-            "{:?} {}, runs {runs:?}, {:?}, {tenure:?}, {phases:#?}",
-            service.status, service.reason, service.route
-        );
-        return Some(why);
-    }
-    None
-}
-
-fn active(model: &Model) -> usize {
-    model.hosts.values().filter(|h| h.state == HostState::Active).count()
-}
-
 /// Where the only copy of a service is.
 fn place(fleet: &Fleet, name: &str) -> usize {
     let model = fleet.model();
@@ -413,13 +298,4 @@ fn index_of(fleet: &Fleet, host: &str) -> Option<usize> {
 fn newest(model: &Model, name: &str, since: Micros) -> Option<Move> {
     let moves = model.moves.values().filter(|m| m.name == name && m.started_at.0 - crate::air::EPOCH.0 >= since.0);
     moves.filter(|m| m.phase != MovePhase::Declined).max_by_key(|m| (m.started_at, m.id)).map(|m| m.as_ref().clone())
-}
-
-/// Whom a fault touches.
-fn touched(fault: Fault) -> Vec<Node> {
-    match fault {
-        Fault::Cut(a, b) | Fault::OneWay(a, b) => vec![a, b],
-        Fault::Crash(node) | Fault::Freeze(node) => vec![node],
-        Fault::Power(index) => vec![Node::Machine(index)],
-    }
 }
