@@ -57,13 +57,15 @@ pub struct ControllerOptions {
     pub heartbeat: &'static str,
     /// How often agents report.
     pub telemetry_interval: &'static str,
+    /// Whether it listens for partners.
+    pub federation: bool,
     /// Further arguments.
     pub args: Vec<String>,
 }
 
 impl Default for ControllerOptions {
     fn default() -> Self {
-        Self { grace: "3 s", heartbeat: "500 ms", telemetry_interval: "500 ms", args: Vec::new() }
+        Self { grace: "3 s", heartbeat: "500 ms", telemetry_interval: "500 ms", federation: false, args: Vec::new() }
     }
 }
 
@@ -157,6 +159,8 @@ pub struct Fleet {
     pub http: SocketAddr,
     /// Where agents connect, without a proxy.
     pub quic: SocketAddr,
+    /// Where partners call, if it listens for them.
+    pub federation: Option<SocketAddr>,
     /// The operator's token.
     pub token: String,
     launch: Launch,
@@ -191,13 +195,18 @@ impl Fleet {
             .args(["--grace", options.grace, "--heartbeat", options.heartbeat])
             .args(["--telemetry-interval", options.telemetry_interval])
             .args(options.args);
-        let mut controller = base.clone().args(["--http", "127.0.0.1:0", "--quic", "127.0.0.1:0"]).spawn()?;
-        let (http, quic) = ready(&mut controller).await?;
+        let anywhere = ["--http", "127.0.0.1:0", "--quic", "127.0.0.1:0"];
+        let partners: &[&str] = if options.federation { &["--federation", "127.0.0.1:0"] } else { &[] };
+        let mut controller = base.clone().args(anywhere).args(partners.iter().copied()).spawn()?;
+        let (http, quic, federation) = ready(&mut controller).await?;
         let token = std::fs::read_to_string(data.join("admin.token"))?.trim().to_owned();
         let client = Client::new(&format!("http://{http}"), Some(&token))?;
         // From now on on the same addresses, as a real controller would after a restart.
-        let launch = base.args(["--http", &http.to_string(), "--quic", &quic.to_string()]);
-        Ok(Self { agents: Vec::new(), controller, client, http, quic, token, launch, dir })
+        let mut launch = base.args(["--http", &http.to_string(), "--quic", &quic.to_string()]);
+        if let Some(address) = federation {
+            launch = launch.args(["--federation", &address.to_string()]);
+        }
+        Ok(Self { agents: Vec::new(), controller, client, http, quic, federation, token, launch, dir })
     }
 
     /// The directory of everything in this fleet.
@@ -478,10 +487,15 @@ pub async fn order_completed(client: &Client, request: &OrderRequest) -> anyhow:
     Ok(client.service(&service.to_string()).await?)
 }
 
-async fn ready(controller: &mut Daemon) -> anyhow::Result<(SocketAddr, SocketAddr)> {
+/// Where it listens: the API, the link, and for partners.
+async fn ready(controller: &mut Daemon) -> anyhow::Result<(SocketAddr, SocketAddr, Option<SocketAddr>)> {
     let line = controller.wait_for_line("ready http=", PATIENCE).await?;
-    let (http, quic) = line.trim().split_once(" quic=").context("the ready line has no quic address")?;
-    Ok((http.parse()?, quic.parse()?))
+    let (http, rest) = line.trim().split_once(" quic=").context("the ready line has no quic address")?;
+    let (quic, federation) = match rest.split_once(" federation=") {
+        None => (rest, None),
+        Some((quic, federation)) => (quic, Some(federation.parse()?)),
+    };
+    Ok((http.parse()?, quic.parse()?, federation))
 }
 
 /// A join string that leads through a proxy.
