@@ -17,6 +17,8 @@ mod probe;
 
 /// How long simulated software takes from its start to its first answer.
 const WARM_UP: Micros = Micros::from_millis(35);
+/// How long it takes to stop when it is asked to. It serves until then.
+const STOP: Micros = Micros::from_millis(60);
 
 /// One run of simulated software.
 #[derive(Debug)]
@@ -28,16 +30,26 @@ struct Running {
     is_over: Arc<Notify>,
     /// Nothing runs behind this moment.
     guarded: Option<Micros>,
+    /// It was asked to stop, and has by then.
+    stops: Option<Micros>,
 }
 
 impl Running {
     /// How it ended by now. A guard needs no agent: what it ends has ended whether or not anybody looked.
     fn ended_by(&mut self, now: Micros) -> Option<Ended> {
-        if let (None, Some(at)) = (self.ended, self.guarded.filter(|at| *at <= now)) {
+        if self.ended.is_none()
+            && let Some(at) = self.ends_at().filter(|at| *at <= now)
+        {
+            let is_asked = self.stops == Some(at);
             // What is started too late is ended as soon as it is there.
-            self.end(at.max(self.at), 9, true);
+            self.end(at.max(self.at), if is_asked { 15 } else { 9 }, !is_asked);
         }
         self.ended
+    }
+
+    /// When it will have ended, as far as that is known.
+    fn ends_at(&self) -> Option<Micros> {
+        self.guarded.into_iter().chain(self.stops).min()
     }
 
     fn end(&mut self, at: Micros, signal: i32, expired: bool) {
@@ -86,6 +98,8 @@ struct Inside {
     put_off: Vec<Act>,
     /// What the agent did that it must never do.
     wrongs: Vec<String>,
+    /// Software here never answers, whatever it does otherwise.
+    is_sick: bool,
 }
 
 impl Inside {
@@ -102,7 +116,12 @@ impl Inside {
             Act::Signal(assignment, signal) => {
                 let Some(run) = self.running.get_mut(&assignment) else { return };
                 if run.ended_by(now).is_none() {
-                    run.end(now, if signal == Signal::Kill { 9 } else { 15 }, false);
+                    match signal {
+                        Signal::Kill => run.end(now, 9, false),
+                        Signal::Stop(_) => run.stops = run.stops.or(Some(Micros(now.0 + STOP.0))),
+                    }
+                    // Whoever waits for its end learns when that is.
+                    run.is_over.notify_one();
                 }
             }
             Act::Guard(assignment, until) => {
@@ -193,6 +212,11 @@ impl Machine {
         if inside.running.get_mut(&assignment).is_some_and(|r| r.ended_by(now()).is_none()) {
             inside.wrongs.push(format!("the state of {assignment} is {done} while it runs"));
         }
+    }
+
+    /// Software here does not say that it is well, or does again.
+    pub(crate) fn set_sick(&self, is_sick: bool) {
+        self.inside().is_sick = is_sick;
     }
 
     /// The agent is killed: what it was about to do it does not.

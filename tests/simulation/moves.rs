@@ -38,6 +38,8 @@ const WELL_AGAIN: Duration = Duration::from_secs(90);
 const STAYS: Duration = Duration::from_secs(6);
 /// How long the controller listens for front doors before it lets requests wait.
 const LISTENS: Duration = Duration::from_secs(5);
+/// How long software has at least to be unwell before its move is given up.
+const SICK_FOR: Micros = Micros::from_secs(31);
 /// How long a phase is waited for; then what was to happen in it happens all the same.
 const PHASE_COMES: Micros = Micros::from_secs(9);
 
@@ -190,6 +192,8 @@ impl Run {
 
     fn strike(&mut self, phase: &str, fault: Fault, lasts: Micros, (source, target): (usize, usize)) {
         let what = described(fault, source, target);
+        // Long enough for a move to be given up because of it.
+        let lasts = if matches!(fault, Fault::Sick(_)) { Micros(lasts.0 + SICK_FOR.0) } else { lasts };
         self.note(&format!("{phase}: {fault:?} for {lasts}"));
         self.fleet.begin(fault);
         self.strikes.push((phase.to_owned(), what));

@@ -42,6 +42,8 @@ pub(crate) enum Fault {
     Crash(Node),
     /// The power of the computer of this index is cut, and comes back. What was written out is kept.
     Power(usize),
+    /// Software on the computer of this index does not say that it is well.
+    Sick(usize),
     /// SIGSTOP, and later SIGCONT: nothing is said, heard, started or ended, and no time seems to pass. What its computer
     /// runs goes on.
     Freeze(Node),
@@ -66,6 +68,7 @@ impl Fleet {
                 self.sim.crash(machine_name(index));
                 self.machines[index].switch_off(self.now());
             }
+            Fault::Sick(index) => self.machines[index].set_sick(true),
             Fault::Freeze(node) => {
                 self.stop_clock(node, Some(self.now()));
                 if let Node::Machine(index) = node {
@@ -89,6 +92,7 @@ impl Fleet {
             }
             Fault::Crash(node) => self.sim.bounce(node.name()),
             Fault::Power(index) => self.sim.bounce(machine_name(index)),
+            Fault::Sick(index) => self.machines[index].set_sick(false),
             Fault::Freeze(node) => {
                 self.stop_clock(node, None);
                 if let Node::Machine(index) = node {

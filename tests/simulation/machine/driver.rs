@@ -41,8 +41,15 @@ impl Driver for Machine {
         inside.starts.push((at, launch.assignment));
         let guarded = inside.guards.get(&launch.assignment).copied();
         inside.forget_run(launch.assignment);
-        let run =
-            Running { launch: launch.clone(), at, ports: ports.clone(), ended: None, is_over: Arc::default(), guarded };
+        let run = Running {
+            launch: launch.clone(),
+            at,
+            ports: ports.clone(),
+            ended: None,
+            is_over: Arc::default(),
+            guarded,
+            stops: None,
+        };
         inside.running.insert(launch.assignment, run);
         Ok(Started { ports, at, note: String::new() })
     }
@@ -67,14 +74,14 @@ impl Driver for Machine {
         loop {
             self.thawed().await;
             let now = now();
-            let (is_over, guarded) = match self.inside().running.get_mut(&assignment) {
+            let (is_over, ends_at) = match self.inside().running.get_mut(&assignment) {
                 Some(run) => match run.ended_by(now) {
                     Some(ended) => return ended,
-                    None => (run.is_over.clone(), run.guarded),
+                    None => (run.is_over.clone(), run.ends_at()),
                 },
                 None => (Arc::default(), None),
             };
-            let left = guarded.map_or(LONG, |at| Micros(at.0 - now.0));
+            let left = ends_at.map_or(LONG, |at| Micros(at.0 - now.0));
             // Ended, or its guard is due: whichever is first.
             let _ = tokio::time::timeout(left.to_std(), is_over.notified()).await;
         }
@@ -93,7 +100,8 @@ impl Driver for Machine {
         self.thawed().await;
         let now = now();
         let mut inside = self.inside();
-        let run = inside.running.get_mut(&assignment);
+        let is_sick = inside.is_sick;
+        let run = inside.running.get_mut(&assignment).filter(|_| !is_sick);
         run.is_some_and(|r| r.ended_by(now).is_none() && now.0 - r.at.0 >= WARM_UP.0)
     }
 

@@ -56,7 +56,7 @@ impl Run {
         for node in [c, s, t, c, s, t, d] {
             all.extend([Fault::Crash(node), Fault::Freeze(node)]);
         }
-        all.extend([Fault::Power(source), Fault::Power(target)]);
+        all.extend([Fault::Power(source), Fault::Power(target), Fault::Sick(target)]);
         all.retain(|fault| self.active.iter().all(|(a, _)| touched(*a).iter().all(|n| !touched(*fault).contains(n))));
         all.choose(&mut self.rng).copied()
     }
@@ -76,6 +76,7 @@ pub(super) fn described(fault: Fault, source: usize, target: usize) -> String {
         Fault::OneWay(a, b) => format!("cut {}->{}", who(a), who(b)),
         Fault::Crash(node) => format!("crash {}", who(node)),
         Fault::Power(index) => format!("power {}", who(Node::Machine(index))),
+        Fault::Sick(index) => format!("sick {}", who(Node::Machine(index))),
         Fault::Freeze(node) => format!("freeze {}", who(node)),
     }
 }
@@ -85,6 +86,6 @@ fn touched(fault: Fault) -> Vec<Node> {
     match fault {
         Fault::Cut(a, b) | Fault::OneWay(a, b) => vec![a, b],
         Fault::Crash(node) | Fault::Freeze(node) => vec![node],
-        Fault::Power(index) => vec![Node::Machine(index)],
+        Fault::Power(index) | Fault::Sick(index) => vec![Node::Machine(index)],
     }
 }
