@@ -14,7 +14,12 @@ const SETTLE: Duration = Duration::from_secs(15);
 const WATCH: Duration = Duration::from_secs(60);
 
 pub(super) async fn run() -> anyhow::Result<Figures> {
-    let options = ControllerOptions { grace: "12 s", heartbeat: "4 s", telemetry_interval: "10 s", ..ControllerOptions::default() };
+    let options = ControllerOptions {
+        grace: "12 s",
+        heartbeat: "4 s",
+        telemetry_interval: "10 s",
+        ..ControllerOptions::default()
+    };
     let mut fleet = Fleet::with(options).await?;
     fleet.site("rack", "provider", SiteRole::Provider, "DE", (20_000, 3_000)).await?;
     let agent = fleet.agent("rack", "rack-1", AgentOptions::default()).await?;

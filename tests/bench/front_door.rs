@@ -24,7 +24,12 @@ const BULK: usize = 256 << 20;
 const BULK_ROUNDS: usize = 3;
 
 pub(super) async fn run() -> anyhow::Result<Figures> {
-    let options = ControllerOptions { grace: "12 s", heartbeat: "4 s", telemetry_interval: "10 s", ..ControllerOptions::default() };
+    let options = ControllerOptions {
+        grace: "12 s",
+        heartbeat: "4 s",
+        telemetry_interval: "10 s",
+        ..ControllerOptions::default()
+    };
     let mut fleet = Fleet::with(options).await?;
     fleet.customer("acme").await?;
     fleet.site("rack", "provider", SiteRole::Provider, "DE", (20_000, 3_000)).await?;

@@ -39,7 +39,12 @@ pub(super) async fn run(only: &str) -> anyhow::Result<Figures> {
 
 /// Two servers of the provider's and a computer of the customer's with the front door.
 async fn fleet() -> anyhow::Result<Fleet> {
-    let options = ControllerOptions { grace: "12 s", heartbeat: "4 s", telemetry_interval: "10 s", ..ControllerOptions::default() };
+    let options = ControllerOptions {
+        grace: "12 s",
+        heartbeat: "4 s",
+        telemetry_interval: "10 s",
+        ..ControllerOptions::default()
+    };
     let mut fleet = Fleet::with(options).await?;
     fleet.customer("acme").await?;
     fleet.site("rack", "provider", SiteRole::Provider, "DE", (20_000, 3_000)).await?;

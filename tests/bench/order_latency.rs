@@ -17,7 +17,12 @@ const ORDERS: usize = 200;
 const LOOK: Duration = Duration::from_millis(1);
 
 pub(super) async fn run() -> anyhow::Result<Figures> {
-    let options = ControllerOptions { grace: "12 s", heartbeat: "4 s", telemetry_interval: "10 s", ..ControllerOptions::default() };
+    let options = ControllerOptions {
+        grace: "12 s",
+        heartbeat: "4 s",
+        telemetry_interval: "10 s",
+        ..ControllerOptions::default()
+    };
     let mut fleet = Fleet::with(options).await?;
     fleet.party("acme", chandler_api::party::PartyRole::Customer).await?;
     fleet.site("rack", "provider", SiteRole::Provider, "DE", (20_000, 3_000)).await?;

@@ -14,6 +14,7 @@ mod ground;
 mod identity;
 mod offline;
 mod outsider;
+mod partners;
 mod real_software;
 mod redis;
 mod small_disk;
