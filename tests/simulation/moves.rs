@@ -39,7 +39,7 @@ const STAYS: Duration = Duration::from_secs(6);
 /// How long the controller listens for front doors before it lets requests wait.
 const LISTENS: Duration = Duration::from_secs(5);
 /// How long software has at least to be unwell before its move is given up.
-const SICK_FOR: Micros = Micros::from_secs(31);
+const SICK_FOR: Micros = Micros::from_secs(34);
 /// How long a phase is waited for; then what was to happen in it happens all the same.
 const PHASE_COMES: Micros = Micros::from_secs(9);
 
@@ -272,7 +272,7 @@ fn order(name: &str, keeps_state: bool, gives_up: bool) -> Value {
             "command": ["./app", "--listen", "{port.http}"],
             "limits": {"cpu": 1.0, "memory": "256 MiB"},
             "port": [{"name": "http", "mode": "http"}],
-            "health": {"http": "/healthz", "port": "http", "interval": "200 ms"},
+            "health": {"http": "/healthz", "port": "http", "interval": "200 ms", "grace": "1 s"},
         },
         "policy": {"owners": ["provider"]},
     });

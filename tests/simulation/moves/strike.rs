@@ -56,7 +56,7 @@ impl Run {
         for node in [c, s, t, c, s, t, d] {
             all.extend([Fault::Crash(node), Fault::Freeze(node)]);
         }
-        all.extend([Fault::Power(source), Fault::Power(target), Fault::Sick(target)]);
+        all.extend([Fault::Power(source), Fault::Power(target), Fault::Sick(target), Fault::Sick(target)]);
         all.retain(|fault| self.active.iter().all(|(a, _)| touched(*a).iter().all(|n| !touched(*fault).contains(n))));
         all.choose(&mut self.rng).copied()
     }
