@@ -5,6 +5,7 @@
 mod amended;
 mod atomic;
 mod availability;
+mod bought;
 mod brought_in;
 mod catalogue;
 mod combinations;

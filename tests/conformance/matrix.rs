@@ -111,7 +111,7 @@ async fn machines(fleet: &mut Fleet) -> Result<Vec<Meter>> {
         let owner = match role {
             SiteRole::Customer => "acme",
             SiteRole::Provider => "provider",
-            SiteRole::Remote => "neighbour",
+            SiteRole::Remote | SiteRole::Partner => "neighbour",
         };
         fleet.site(name, owner, role, country, (rate, 0)).await?;
         let meter = Meter::start(fleet.dir(), name)?;

@@ -52,7 +52,7 @@ impl Ground {
         let owner = match role {
             SiteRole::Customer => "acme",
             SiteRole::Provider => "provider",
-            SiteRole::Remote => "hobbyist",
+            SiteRole::Remote | SiteRole::Partner => "hobbyist",
         };
         self.fleet.site(name, owner, role, country, (core_hour, 0)).await?;
         self.computer(name, name, 2_000).await?;

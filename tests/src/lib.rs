@@ -8,4 +8,5 @@ pub mod load;
 pub mod meter;
 pub mod moves;
 pub mod orders;
+pub mod partners;
 pub mod process;
