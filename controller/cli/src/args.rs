@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Party(noun::party::Party),
     /// Partners: other controllers that capacity is sold to or bought from
     Partner(noun::partner::Partner),
+    /// The market: offers, the demands that were cleared, what was sold and bought
+    Market(noun::market::Market),
     /// Join strings: how computers join
     JoinToken(noun::join_token::JoinToken),
     /// API tokens: who may do what

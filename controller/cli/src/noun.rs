@@ -12,6 +12,7 @@ pub(crate) mod join_token;
 pub(crate) mod ledger;
 pub(crate) mod login;
 pub(crate) mod man;
+pub(crate) mod market;
 pub(crate) mod movement;
 pub(crate) mod offering;
 pub(crate) mod order;
@@ -48,6 +49,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failu
         Command::Criteria(c) => c.run(session).await,
         Command::Party(c) => c.run(session).await,
         Command::Partner(c) => c.run(session).await,
+        Command::Market(c) => c.run(session).await,
         Command::JoinToken(c) => c.run(session).await,
         Command::Token(c) => c.run(session).await,
         Command::Artifact(c) => c.run(session).await,
