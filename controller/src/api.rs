@@ -26,6 +26,7 @@ mod party;
 mod quote;
 mod reply;
 mod service;
+mod settlement;
 mod site;
 mod sla;
 mod status;
@@ -233,6 +234,7 @@ fn partner_routes() -> Router<Arc<Shared>> {
         .route("/api/v1/partners/{reference}/resume", post(partner::resume))
         .route("/api/v1/partners/{reference}/end", post(partner::end))
         .route("/api/v1/partners/{reference}/trust", put(partner::pin))
+        .route("/api/v1/partners/{reference}/receipts", get(settlement::receipts))
 }
 
 /// What is sold to and bought from them.

@@ -8,6 +8,7 @@ mod error;
 mod events;
 mod market;
 mod partner;
+mod settlement;
 mod transport;
 
 use std::future::Future;

@@ -23,6 +23,7 @@ pub mod party;
 pub mod problem;
 pub mod quote;
 pub mod service;
+pub mod settlement;
 pub mod site;
 pub mod sla;
 pub mod status;

@@ -111,6 +111,7 @@ pub(super) const ROUTES: &[Route] = &[
     only(OPERATOR, "POST", "/api/v1/partners/{reference}/resume"),
     only(OPERATOR, "POST", "/api/v1/partners/{reference}/end"),
     only(OPERATOR, "PUT", "/api/v1/partners/{reference}/trust"),
+    only(OPERATOR, "GET", "/api/v1/partners/{reference}/receipts"),
     only(OWNER, "GET", "/api/v1/market"),
     only(OWNER, "GET", "/api/v1/market/offers"),
     only(OWNER, "POST", "/api/v1/market/offers"),

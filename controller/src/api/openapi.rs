@@ -11,7 +11,7 @@ use utoipa::{Modify, OpenApi};
 use super::reply::{Answer, OK, Reply};
 use super::{
     artifact, bill, criteria, drain, event, federation, history, host, market, movement, offering, order, partner,
-    party, quote, service, site, sla, status, token,
+    party, quote, service, settlement, site, sla, status, token,
 };
 
 #[derive(OpenApi)]
@@ -37,6 +37,7 @@ use super::{
         federation::show, federation::rotate,
         partner::list, partner::show, partner::invite, partner::accept,
         partner::suspend, partner::resume, partner::end, partner::pin,
+        settlement::receipts,
         market::show, market::offer::list, market::offer::create, market::offer::show, market::offer::update,
         market::demand::list, market::demand::show, market::lease::list,
         event::list, event::stream::follow, status::show,

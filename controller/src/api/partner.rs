@@ -173,7 +173,7 @@ fn scopes(may: &[Scope]) -> Scopes {
     Scopes { may_buy: may.contains(&Scope::Buy), may_sell: may.contains(&Scope::Sell) }
 }
 
-fn find<'m>(model: &'m Model, reference: &str) -> Result<&'m Partner, Failure> {
+pub(super) fn find<'m>(model: &'m Model, reference: &str) -> Result<&'m Partner, Failure> {
     let partner = match reference.parse::<PartyId>() {
         Ok(id) => model.partners.get(&id),
         Err(_) => model.partners.values().find(|p| p.name == reference),

@@ -151,6 +151,7 @@ pub fn bought(draft: &mut Draft<'_>, partner: PartyId, word: &LeaseWord) -> Resu
         closed: None,
         idle: false,
         metered: chandler_protocol::Micros::ZERO,
+        watch: super::watch::Watch { epoch: assignment.epoch, ..super::watch::Watch::default() },
     });
     // Where it is and what is paid was settled by the clearing, not by what was posted when the place was chosen.
     let site = draft.model.hosts.get(&word.host).map_or(assignment.site, |h| h.site);

@@ -6,6 +6,7 @@
 use chandler_protocol::{AssignmentId, HostId, Micros, PartyId, ServiceId, SiteId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::watch::Watch;
 use crate::fleet::Capacity;
 use crate::service::{PriceTerms, Tariff};
 use crate::site::Rates;
@@ -133,6 +134,9 @@ pub struct Lease {
     pub idle: bool,
     /// How long was metered.
     pub metered: Micros,
+    /// Of [`Side::Bought`]: what the buyer knows of it itself.
+    #[serde(default)]
+    pub watch: Watch,
 }
 
 impl Lease {

@@ -77,8 +77,9 @@ fn receipt(draft: &mut Draft<'_>, buyer: PartyId, used: LeasedUse) -> Option<()>
     };
     let link = append(&chain.parties, chain.head, used).ok()?;
     let head = Head { number: link.number, hash: link.hash };
+    let sums = chain.sums.with(link.used.amount);
     draft.put(Change::Receipt(buyer, Side::Sold, Arc::new(link)));
-    draft.put(Chain { head, ..chain });
+    draft.put(Chain { head, sums, ..chain });
     Some(())
 }
 

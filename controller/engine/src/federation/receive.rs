@@ -7,34 +7,61 @@ use chandler_protocol::{Micros, PartyId};
 
 use super::chain::Chain;
 use super::lease::{Lease, Side};
+use super::watch::Watch;
 use crate::draft::Draft;
 use crate::event::Noun;
 use crate::finance::dispute::{self, Dispute, DisputeId, Hold};
-use crate::finance::receipt::{ChainError, Head, LeasedUse, Parties, Receipt, verify};
+use crate::finance::receipt::{ChainError, Head, LeasedUse, Parties, RECEIPTS_MAX, Receipt, verify};
 use crate::finance::settlement::{OwnView, Tolerance, Verdict, compare};
-use crate::finance::{Meter, UsageRow, rate_next};
-use crate::model::Change;
+use crate::finance::{Charge, Meter, UsageRow, rate_next};
+use crate::model::{Change, Model};
 use crate::service::{Assignment, ClosedAssignment, Tariff};
+
+/// Most disputes with one seller that wait for a decision. Who contests more than this takes no receipts any more: a
+/// seller cannot fill the books with what nobody believes.
+const DISPUTES_MAX: u64 = 1_000;
+
+/// Why no receipt was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Untaken {
+    /// They do not continue the chain.
+    #[error("{0}")]
+    Chain(ChainError),
+    /// More at once than anybody sends.
+    #[error("{0} receipts at once: at most {RECEIPTS_MAX}")]
+    Many(usize),
+    /// Too much is contested already.
+    #[error(
+        "{DISPUTES_MAX} receipts of this partner are contested already: decide these first (chandler dispute list)"
+    )]
+    Contested,
+}
 
 /// Takes the receipts behind those that are known. Gives the end of the chain now.
 ///
 /// # Errors
-/// They do not continue the chain; nothing of them is taken.
+/// See [`Untaken`]; nothing of them is taken.
 pub fn receive(
     draft: &mut Draft<'_>,
     partner: PartyId,
     parties: Parties,
     receipts: &[Receipt],
-) -> Result<Head, ChainError> {
-    let key = (partner, Side::Bought);
-    let known = draft.model.chains.get(&key).map(|c| c.as_ref().clone());
+) -> Result<Head, Untaken> {
+    if receipts.len() > RECEIPTS_MAX {
+        return Err(Untaken::Many(receipts.len()));
+    }
+    let known = draft.model.chains.get(&(partner, Side::Bought)).map(|c| c.as_ref().clone());
     let chain = known.unwrap_or_else(|| Chain::new(partner, Side::Bought, parties));
-    let head = verify(&chain.parties, chain.head, receipts)?;
-    for receipt in receipts {
-        take(draft, partner, receipt);
+    let head = verify(&chain.parties, chain.head, receipts).map_err(Untaken::Chain)?;
+    if chain.sums.open >= DISPUTES_MAX && !receipts.is_empty() {
+        return Err(Untaken::Contested);
     }
     if head.number > chain.head.number {
-        draft.put(Chain { head, ..chain });
+        let sums = receipts.iter().fold(chain.sums, |sums, r| sums.with(r.used.amount));
+        draft.put(Chain { head, sums, ..chain });
+    }
+    for receipt in receipts {
+        take(draft, partner, receipt);
     }
     Ok(head)
 }
@@ -53,11 +80,23 @@ fn take(draft: &mut Draft<'_>, partner: PartyId, receipt: &Receipt) {
     if let Verdict::Contested { contested, reason, .. } = verdict {
         let id = DisputeId { partner, ours: false, receipt: receipt.number };
         let hold = Hold { side: dispute::Side::Buyer, partner, contested };
-        let name = used.lease.to_string();
-        let text = format!("receipt {}: {contested} contested: {}", receipt.number, reason.sentence());
-        draft.event((Noun::Dispute, format!("{partner}/{}", receipt.number), &name), "", "open", text);
-        draft.put(Dispute::open(id, used.lease, hold, reason, draft.now));
+        open_dispute(draft, Dispute::open(id, used.lease, hold, reason, draft.now));
     }
+}
+
+/// Opens a dispute, once for each receipt; its money is held from now on.
+pub(super) fn open_dispute(draft: &mut Draft<'_>, dispute: Dispute) {
+    let id = dispute.id;
+    let side = if id.ours { Side::Sold } else { Side::Bought };
+    let Some(chain) = draft.model.chains.get(&(id.partner, side)).cloned() else { return };
+    if draft.model.disputes.contains_key(&id) {
+        return;
+    }
+    let contested = dispute.hold.contested;
+    let text = format!("receipt {}: {contested} contested: {}", id.receipt, dispute.reason.sentence());
+    draft.event((Noun::Dispute, id.to_string(), &dispute.lease.to_string()), "", dispute.state.as_str(), text);
+    draft.put(dispute);
+    draft.put(Chain { sums: chain.sums.disputed(contested), ..chain.as_ref().clone() });
 }
 
 /// Whether a receipt is about nothing of this controller's: it counts for nothing but the dispute.
@@ -66,34 +105,58 @@ const fn is_foreign(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Contested { reason: Duplicate | Epoch | OtherHost | Time | UnknownLease, .. })
 }
 
-/// What this controller knows of a lease, to compare with.
+fn lease_of(model: &Model, partner: PartyId, used: &LeasedUse) -> Option<Arc<Lease>> {
+    model.leases.get(&used.lease).filter(|l| l.side == Side::Bought && l.partner == partner).cloned()
+}
+
+/// What this controller knows of a lease, to compare with. What a lease is under never changes: it has one set of terms.
 fn own_view(draft: &Draft<'_>, partner: PartyId, used: &LeasedUse) -> OwnView {
     let model = &draft.model;
-    let lease = model.leases.get(&used.lease).filter(|l| l.side == Side::Bought && l.partner == partner);
+    let Some(lease) = lease_of(model, partner, used) else { return unknown(draft, used) };
     let assignment = model.assignments.get(&used.lease);
-    let closed = model.closed_assignments.get(&used.lease);
-    let metered_total = assignment.map(|a| a.metered_total).or_else(|| closed.map(|c| c.metered_total));
+    let end = lease.closed.as_ref().map_or(draft.now, |c| c.at.min(draft.now));
     OwnView {
-        knows_lease: lease.is_some(),
-        host: lease.map_or(used.host, |l| l.host),
+        knows_lease: true,
+        host: lease.host,
         sequence: model.usage_acknowledged(used.host),
-        epoch_oldest: 0,
+        epoch_oldest: lease.watch.epoch,
+        // What is gone was told no epoch since; which was its last is not kept.
         epoch_newest: assignment.map_or(used.epoch, |a| a.epoch),
-        since: lease.map_or(draft.now, |l| l.made_at),
-        until: lease.and_then(|l| l.closed.as_ref()).map(|c| c.at),
-        metered: lease.map_or(Micros::ZERO, |l| l.metered),
-        metered_total: metered_total.unwrap_or_default(),
+        since: lease.made_at,
+        until: lease.closed.as_ref().map(|c| c.at),
+        metered: lease.metered,
+        metered_total: lease.watch.believed,
+        observed: Some(lease.watch.longest(end.since(lease.made_at))),
+        reserved: lease.capacity,
+        rates: lease.rates,
+    }
+}
+
+fn unknown(draft: &Draft<'_>, used: &LeasedUse) -> OwnView {
+    OwnView {
+        knows_lease: false,
+        host: used.host,
+        sequence: 0,
+        epoch_oldest: 0,
+        epoch_newest: 0,
+        since: draft.now,
+        until: None,
+        metered: Micros::ZERO,
+        metered_total: Micros::ZERO,
         observed: None,
-        reserved: lease.map(|l| l.capacity).unwrap_or_default(),
-        rates: lease.map(|l| l.rates).unwrap_or_default(),
+        reserved: Default::default(),
+        rates: Default::default(),
     }
 }
 
 /// The row of what is believed: the partner is paid what is agreed, the customer charged for the time that is believed.
 fn row(draft: &mut Draft<'_>, partner: PartyId, used: &LeasedUse, verdict: Verdict) -> Option<UsageRow> {
-    let lease = draft.model.leases.get(&used.lease).filter(|l| l.side == Side::Bought && l.partner == partner)?.clone();
-    draft.put(Lease { metered: Micros(lease.metered.0.saturating_add(used.running.0)), ..lease.as_ref().clone() });
+    let lease = lease_of(&draft.model, partner, used)?;
     let running = verdict.running();
+    let believed = Micros(lease.watch.believed.0.saturating_add(running.0));
+    let watch = Watch { believed, epoch: used.epoch, ..lease.watch.clone() };
+    let metered = Micros(lease.metered.0.saturating_add(used.running.0));
+    draft.put(Lease { metered, watch, ..lease.as_ref().clone() });
     if running.0 <= 0 && verdict.agreed().0 <= 0 {
         return None;
     }
@@ -104,22 +167,10 @@ fn row(draft: &mut Draft<'_>, partner: PartyId, used: &LeasedUse, verdict: Verdi
     };
     let service = draft.model.services.get(&closed.service)?.clone();
     let site = draft.model.sites.get(&lease.site)?.clone();
-    let tariff = Tariff {
-        epoch: used.epoch,
-        reserved: lease.capacity,
-        rates: lease.rates,
-        price: closed.price.clone(),
-        metered: closed.metered,
-    };
+    let tariff = charged(draft, &lease, used, running, open.as_deref(), closed);
     let charge = rate_next(tariff.metered, running, tariff.reserved, tariff.rates, &tariff.price);
     // The partner is paid to the micro-unit what was agreed with it.
-    let charge = crate::finance::Charge { cost: verdict.agreed(), ..charge };
-    let metered = Micros(closed.metered.0.saturating_add(running.0));
-    let metered_total = Micros(closed.metered_total.0.saturating_add(running.0));
-    match open {
-        Some(a) => draft.put(Assignment { metered, metered_total, ..a.as_ref().clone() }),
-        None => draft.put(ClosedAssignment { metered, metered_total, ..closed }),
-    }
+    let charge = Charge { cost: verdict.agreed(), ..charge };
     Some(UsageRow {
         host: used.host,
         sequence: used.sequence,
@@ -137,4 +188,31 @@ fn row(draft: &mut Draft<'_>, partner: PartyId, used: &LeasedUse, verdict: Verdi
         price: tariff.price,
         charge,
     })
+}
+
+/// What the customer is charged by; what was metered under it goes on. What ran before it was configured anew is
+/// charged by what held then.
+fn charged(
+    draft: &mut Draft<'_>,
+    lease: &Lease,
+    used: &LeasedUse,
+    running: Micros,
+    open: Option<&Assignment>,
+    closed: ClosedAssignment,
+) -> Tariff {
+    let earlier = open.and_then(|a| a.previous.clone()).filter(|t| used.epoch <= t.epoch);
+    let is_earlier = earlier.is_some();
+    let (price, before) = earlier.map_or((closed.price.clone(), closed.metered), |t| (t.price, t.metered));
+    let tariff = Tariff { epoch: used.epoch, reserved: lease.capacity, rates: lease.rates, price, metered: before };
+    let metered = Micros(before.0.saturating_add(running.0));
+    let metered_total = Micros(closed.metered_total.0.saturating_add(running.0));
+    match open {
+        Some(a) if is_earlier => {
+            let previous = a.previous.clone().map(|t| Tariff { metered, ..t });
+            draft.put(Assignment { previous, metered_total, ..a.clone() });
+        }
+        Some(a) => draft.put(Assignment { metered, metered_total, ..a.clone() }),
+        None => draft.put(ClosedAssignment { metered, metered_total, ..closed }),
+    }
+    tariff
 }

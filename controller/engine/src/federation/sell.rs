@@ -94,6 +94,7 @@ pub fn reserve(
         closed: None,
         idle: false,
         metered: Micros::ZERO,
+        watch: super::watch::Watch::default(),
     };
     told(draft, &lease, "", &format!("sold to {}: {}", buyer.name, lease.reason));
     draft.put(lease.clone());

@@ -154,6 +154,34 @@ pub struct DisputeId {
     pub receipt: u64,
 }
 
+impl std::fmt::Display for DisputeId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.partner, if self.ours { "sold" } else { "bought" }, self.receipt)
+    }
+}
+
+impl std::str::FromStr for DisputeId {
+    type Err = NotADispute;
+    fn from_str(text: &str) -> Result<Self, NotADispute> {
+        let mut parts = text.split('.');
+        let (partner, side, receipt) = (parts.next(), parts.next(), parts.next());
+        let ours = match side {
+            Some("sold") => true,
+            Some("bought") => false,
+            _ => return Err(NotADispute),
+        };
+        let partner = partner.and_then(|p| p.parse().ok()).ok_or(NotADispute)?;
+        let number = receipt.filter(|r| r.bytes().all(|b| b.is_ascii_digit()) && parts.next().is_none());
+        let receipt = number.and_then(|r| r.parse().ok()).ok_or(NotADispute)?;
+        Ok(Self { partner, ours, receipt })
+    }
+}
+
+/// A text that names no dispute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write PARTY.sold.NUMBER or PARTY.bought.NUMBER: the party's id, and the number of the receipt")]
+pub struct NotADispute;
+
 /// What a side said about a dispute.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {

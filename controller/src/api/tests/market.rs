@@ -356,6 +356,7 @@ async fn leases_of_both_sides_are_listed() {
                 closed: None,
                 idle: false,
                 metered: Micros::ZERO,
+                watch: chandler_engine::federation::Watch::default(),
             };
             draft.put(lease);
         }

@@ -119,7 +119,9 @@ fn take(draft: &mut Draft<'_>, partner: PartyId, news: &News, link: Option<Micro
     let told: BTreeMap<HostId, &HostNews> =
         news.hosts.iter().take(HOSTS_MAX).filter(|h| known.contains(&h.host)).map(|h| (h.host, h)).collect();
     for host in &known {
-        pulse(draft, *host, told.get(host).copied(), link);
+        let said = told.get(host).copied();
+        pulse(draft, *host, said, link);
+        federation::watched(draft, *host, said.filter(|h| h.connected).and_then(|h| h.observed.as_deref()));
     }
     for lease in &news.leases {
         if draft.model.leases.contains_key(&lease.id)
