@@ -100,8 +100,9 @@ impl Federation {
     ///
     /// # Errors
     /// It does not listen.
-    pub fn listening(&self) -> Result<String, Problem> {
-        self.address().ok_or_else(|| Problem::new(NOT_LISTENING, "it was started without --federation"))
+    pub fn listening(&self) -> Result<String, Box<Problem>> {
+        let silent = || Box::new(Problem::new(NOT_LISTENING, "it was started without --federation"));
+        self.address().ok_or_else(silent)
     }
 
     /// How a partner is called. Ask for it at each call: it is another one once the partner's address or bundle, or this

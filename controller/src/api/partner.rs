@@ -61,7 +61,7 @@ pub(super) async fn invite(State(api): Api, caller: Caller, request: Request) ->
     let life = wanted.expires.0;
     fields.check((1_000_000..=LIFE_MAX.0).contains(&life.0), "expires", "write a duration from 1 s to 30 d");
     fields.finish()?;
-    let address = api.federation.listening()?;
+    let address = api.federation.listening().map_err(Failure)?;
     let mut secret = [0; 16];
     api.writer.random().fill(&mut secret);
     let own = api.federation.introduction();

@@ -15,15 +15,15 @@ const TEXT_MAX: usize = 2_048;
 
 /// What an invitation says.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InvitationText {
+pub(crate) struct InvitationText {
     /// `HOST:PORT` of the federation listener.
-    pub address: String,
+    pub(crate) address: String,
     /// SHA-256 of the federation CA's certificate (DER).
-    pub ca_fingerprint: [u8; 32],
+    pub(crate) ca_fingerprint: [u8; 32],
     /// The trust domain.
-    pub trust_domain: String,
+    pub(crate) trust_domain: String,
     /// The secret. 128 random bits.
-    pub secret: [u8; 16],
+    pub(crate) secret: [u8; 16],
 }
 
 impl std::fmt::Debug for InvitationText {
@@ -35,11 +35,11 @@ impl std::fmt::Debug for InvitationText {
 /// Why a text is not an invitation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an invitation: expected {PREFIX} and the letters that `chandler partner invite` printed, whole")]
-pub struct NotAnInvitation;
+pub(crate) struct NotAnInvitation;
 
 impl InvitationText {
     /// The text form. It holds a secret: do not log it.
-    pub fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         // Encoding to memory cannot fail: every field has a fixed or allocated size.
         let mut bytes = postcard::to_allocvec(self).unwrap_or_default();
         bytes.extend(checksum(&bytes));
