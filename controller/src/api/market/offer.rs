@@ -132,8 +132,10 @@ fn changed(draft: &mut Draft<'_>, before: &Offer, wanted: &OfferChange) -> Resul
     }
     let from = if after.state == before.state { "" } else { before.state.as_str() };
     let to = if after.state == before.state { "changed" } else { after.state.as_str() };
-    let terms = draw::terms(&after, &draft.model.currency);
-    let reason = if after.reason.is_empty() { terms } else { format!("{}; {terms}", after.reason) };
+    let only_state = Offer { state: before.state, reason: before.reason.clone(), ..after.clone() } == *before;
+    let terms = if only_state { String::new() } else { draw::terms(&after, &draft.model.currency) };
+    let parts: Vec<_> = [after.reason.clone(), terms].into_iter().filter(|part| !part.is_empty()).collect();
+    let reason = parts.join("; ");
     draft.event((Noun::Offer, after.id.to_string(), &site.name), from, to, reason);
     Ok(Some(Offer { version: before.version.saturating_add(1), posted_at: draft.now, ..after }))
 }
