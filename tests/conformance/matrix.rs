@@ -14,17 +14,24 @@ use chandler_harness::wait::eventually_ok;
 use chandler_tests::fleet::{AgentOptions, ControllerOptions, Fleet, PATIENCE, order_completed};
 use chandler_tests::meter::Meter;
 use chandler_tests::orders::order;
+use chandler_tests::partners::{may_buy, offer, sees};
 use chandler_tests::{http, process};
 use tokio::task::JoinSet;
 
 use crate::seen::place;
 
-/// Where services shall end up: a site and its host of each kind, with a country of its own. Partners come later.
-const DESTINATIONS: [(&str, SiteRole, &str); 3] = [
+/// Where services shall end up: a site and its host of each kind, with a country of its own.
+const DESTINATIONS: [(&str, SiteRole, &str); 4] = [
     ("customer", SiteRole::Customer, "DE"),
     ("provider", SiteRole::Provider, "AT"),
     ("remote", SiteRole::Remote, "CH"),
+    ("partner", SiteRole::Partner, "LI"),
 ];
+
+/// The host of a destination, as it is known here.
+fn host_at(to: &str) -> String {
+    if to == "partner" { "beta.partner".to_owned() } else { to.to_owned() }
+}
 
 /// Where they begin: computers of a remote site each, cheaper than any destination.
 const SOURCES: [(&str, &str); 6] =
@@ -83,7 +90,7 @@ stop = {{ grace = "1 s" }}
 residency = ["{from}", "{to}"]
 {availability}
 [policy]
-owners = ["customer", "provider", "remote"]
+owners = ["customer", "provider", "remote", "partner"]
 {criteria}
 "#,
             self.name()
@@ -111,7 +118,8 @@ async fn machines(fleet: &mut Fleet) -> Result<Vec<Meter>> {
         let owner = match role {
             SiteRole::Customer => "acme",
             SiteRole::Provider => "provider",
-            SiteRole::Remote | SiteRole::Partner => "neighbour",
+            SiteRole::Remote => "neighbour",
+            SiteRole::Partner => continue,
         };
         fleet.site(name, owner, role, country, (rate, 0)).await?;
         let meter = Meter::start(fleet.dir(), name)?;
@@ -131,7 +139,7 @@ async fn provoke(fleet: &mut Fleet, trigger: &str, source: &str, meters: &[Meter
     match trigger {
         "operator" => {
             for cell in own {
-                fleet.order_move(&cell.name(), MoveTo::Host(cell.to.to_owned())).await?;
+                fleet.order_move(&cell.name(), MoveTo::Host(host_at(cell.to))).await?;
             }
         }
         "slaAmended" => {
@@ -195,7 +203,20 @@ async fn kill_until_it_leaves(fleet: &Fleet, cell: Cell) -> Result<()> {
     Ok(())
 }
 
-/// Thirty services, one for each trigger and each kind of destination: each ends up there, for that reason, and answers
+/// Another provider with one server, from which this one buys.
+async fn partner(fleet: &Fleet) -> Result<(Fleet, Meter)> {
+    let mut seller = Fleet::with(ControllerOptions { federation: true, ..ControllerOptions::default() }).await?;
+    seller.site("rack", "provider", SiteRole::Provider, country("partner")?, (50_000, 0)).await?;
+    let meter = Meter::start(seller.dir(), "partner")?;
+    seller.agent("rack", "partner", AgentOptions { starter: meter.starter(), ..AgentOptions::default() }).await?;
+    seller.history("partner", 999_900).await?;
+    offer(&seller, "rack", (50_000, 0)).await?;
+    may_buy((fleet, "alpha"), (&seller, "beta")).await?;
+    sees(fleet, "beta.partner").await?;
+    Ok((seller, meter))
+}
+
+/// Forty services, one for each trigger and each kind of destination: each ends up there, for that reason, and answers
 /// at the customer's front door afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn a28_every_trigger_leads_to_every_kind_of_resource() -> Result<()> {
@@ -204,6 +225,7 @@ async fn a28_every_trigger_leads_to_every_kind_of_resource() -> Result<()> {
     fleet.customer("acme").await?;
     fleet.publish_notes().await?;
     let meters = machines(&mut fleet).await?;
+    let (_seller, _meter) = partner(&fleet).await?;
     let mut ordered = JoinSet::new();
     for (cell, further) in cells() {
         let client = Client::new(&format!("http://{}", fleet.http), Some(&fleet.token))?;
@@ -221,7 +243,7 @@ async fn a28_every_trigger_leads_to_every_kind_of_resource() -> Result<()> {
     for (cell, _) in cells() {
         let name = cell.name();
         match fleet.moved_because(&name, cell.trigger).await {
-            Ok(m) if (m.from.host.as_str(), m.to.host.as_str()) == (cell.source, cell.to) && !m.evidence.is_empty() => {
+            Ok(m) if (m.from.host.as_str(), m.to.host.as_str()) == (cell.source, host_at(cell.to).as_str()) && !m.evidence.is_empty() => {
                 eprintln!("{name}: {:?}, {}", m.kind, m.evidence);
             }
             other => wrong.push(format!("{name}: {other:#?}")),
@@ -230,7 +252,7 @@ async fn a28_every_trigger_leads_to_every_kind_of_resource() -> Result<()> {
     ensure!(wrong.is_empty(), "{} of {} cells: {}", wrong.len(), cells().count(), wrong.join("\n"));
     for (cell, _) in cells() {
         let name = cell.name();
-        let service = fleet.running_where(&name, |s| s.placements.iter().any(|p| p.host == cell.to)).await?;
+        let service = fleet.running_where(&name, |s| s.placements.iter().any(|p| p.host == host_at(cell.to))).await?;
         ensure!(!service.placements.iter().any(|p| p.host == cell.source && p.state == "allocated"), "{service:#?}");
         let door = fleet.door(&name, "customer").await?;
         ensure!(http::body_of(&format!("http://{door}/"), PATIENCE).await?.starts_with("notes on "), "{name}");

@@ -21,6 +21,7 @@ use chandler_tests::fleet::{AgentOptions, ControllerOptions, Fleet, PATIENCE};
 use chandler_tests::http;
 use chandler_tests::load::{Demand, Load, Record};
 use chandler_tests::meter::Meter;
+use chandler_tests::partners::{agree, may_buy, offer, sees};
 use tokio::task::JoinHandle;
 
 /// The customer's computer with the front doors. It is too small for the software itself.
@@ -31,6 +32,8 @@ pub(crate) struct Ground {
     pub(crate) fleet: Fleet,
     pub(crate) acme: Client,
     meters: Vec<Meter>,
+    /// The controllers that it buys from, by name.
+    pub(crate) partners: Vec<(String, Fleet)>,
 }
 
 impl Ground {
@@ -41,7 +44,7 @@ impl Ground {
         fleet.publish_notes().await?;
         fleet.party("hobbyist", PartyRole::SiteOwner).await?;
         fleet.site("office", "acme", SiteRole::Customer, "DE", (0, 0)).await?;
-        let mut ground = Self { fleet, acme, meters: Vec::new() };
+        let mut ground = Self { fleet, acme, meters: Vec::new(), partners: Vec::new() };
         ground.computer("office", LAPTOP, 100).await?;
         Ok(ground)
     }
@@ -57,6 +60,32 @@ impl Ground {
         self.fleet.site(name, owner, role, country, (core_hour, 0)).await?;
         self.computer(name, name, 2_000).await?;
         self.fleet.history(name, 999_900).await?;
+        Ok(())
+    }
+
+    /// Another provider with one server, which it offers for this many millionths of a euro a core-hour. Here the server is
+    /// known as `PARTNER.SERVER`.
+    pub(crate) async fn partner(&mut self, partner: &str, server: &str, core_hour: i64) -> Result<()> {
+        let mut seller = Fleet::with(ControllerOptions { federation: true, ..ControllerOptions::default() }).await?;
+        seller.provider_site("rack", (core_hour, 0)).await?;
+        let meter = Meter::start(seller.dir(), server)?;
+        let options = AgentOptions { starter: meter.starter(), ..AgentOptions::default() };
+        seller.agent("rack", server, options).await?;
+        seller.history(server, 999_900).await?;
+        offer(&seller, "rack", (core_hour, 0)).await?;
+        may_buy((&self.fleet, "alpha"), (&seller, partner)).await?;
+        sees(&self.fleet, &format!("{partner}.{server}")).await?;
+        self.meters.push(meter);
+        self.partners.push((partner.to_owned(), seller));
+        Ok(())
+    }
+
+    /// Both ledgers say the same of what is owed to each partner; none owes nothing.
+    pub(crate) async fn settles(&self) -> Result<()> {
+        for (name, seller) in &self.partners {
+            let owed = agree((&self.fleet, "alpha"), (seller, name)).await?;
+            eprintln!("{name} is owed {owed} millionths, by both ledgers");
+        }
         Ok(())
     }
 

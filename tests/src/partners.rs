@@ -63,3 +63,28 @@ pub async fn sees(buyer: &Fleet, host: &str) -> Result<()> {
     });
     Ok(seen.await?)
 }
+
+/// Waits until both ledgers say the same of what the buyer owes the seller, and both balance; gives the sum in micro-units.
+///
+/// # Errors
+/// They do not in time.
+pub async fn agree(buyer: (&Fleet, &str), seller: (&Fleet, &str)) -> Result<i64> {
+    let equal = eventually_ok("both ledgers to say the same", PATIENCE, || async {
+        let (bought, sold) = (owed(buyer.0, seller.1, "bought").await?, owed(seller.0, buyer.1, "sold").await?);
+        ensure!(bought == sold, "the buyer has {bought:?}, the seller {sold:?}");
+        for fleet in [buyer.0, seller.0] {
+            let check = fleet.client.ledger_check().await?;
+            ensure!(check.balanced, "{check:#?}");
+        }
+        ensure!(sold.0 > 0, "nothing was receipted yet");
+        anyhow::Ok(sold)
+    });
+    Ok(equal.await?.1)
+}
+
+/// How many receipts there are with a partner, and what they come to.
+async fn owed(fleet: &Fleet, partner: &str, side: &str) -> Result<(u64, i64)> {
+    let all = fleet.client.receipts(partner).await?;
+    let of = all.iter().find(|c| c.side.as_str() == side).with_context(|| format!("no receipts: {all:#?}"))?;
+    Ok((of.receipts, of.agreed.micros))
+}
