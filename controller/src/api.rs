@@ -235,6 +235,13 @@ fn partner_routes() -> Router<Arc<Shared>> {
         .route("/api/v1/partners/{reference}/end", post(partner::end))
         .route("/api/v1/partners/{reference}/trust", put(partner::pin))
         .route("/api/v1/partners/{reference}/receipts", get(settlement::receipts))
+        .route("/api/v1/partners/{reference}/settlements/{month}", get(settlement::month::show))
+        .route("/api/v1/partners/{reference}/settlements/{month}/settle", post(settlement::month::settle))
+        .route("/api/v1/disputes", get(settlement::dispute::list))
+        .route("/api/v1/disputes/{id}", get(settlement::dispute::show))
+        .route("/api/v1/disputes/{id}/say", post(settlement::dispute::say))
+        .route("/api/v1/disputes/{id}/decide", post(settlement::dispute::decide))
+        .route("/api/v1/statements", get(settlement::statement::list))
 }
 
 /// What is sold to and bought from them.

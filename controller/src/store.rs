@@ -83,6 +83,16 @@ pub trait Store: Send + Sync {
     async fn receipts(&self, partner: PartyId, side: Side, after: u64, limit: u32) -> Result<Vec<Receipt>, StoreError>;
     /// Usage rows of a customer in `[from, to)`, in order of host and sequence.
     async fn usage(&self, customer: PartyId, from: Timestamp, to: Timestamp) -> Result<Vec<UsageRow>, StoreError>;
+    /// Receipts of a chain whose use ended in `[from, to)`, in order.
+    async fn receipts_within(
+        &self,
+        partner: PartyId,
+        side: Side,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<Receipt>, StoreError>;
+    /// Usage rows of who is paid in `[from, to)`, in order of host and sequence.
+    async fn earned(&self, owner: PartyId, from: Timestamp, to: Timestamp) -> Result<Vec<UsageRow>, StoreError>;
     /// Whether the books balance.
     async fn ledger(&self) -> Result<LedgerCheck, StoreError>;
     /// The answer given to an earlier request with this key.

@@ -3,6 +3,7 @@
 
 mod assurance;
 
+mod dispute;
 mod fulfilment;
 mod lease;
 mod order;
@@ -36,6 +37,7 @@ pub async fn run(writer: Writer, patience: Patience, consideration: Consideratio
         assurance::run(&writer, patience),
         retention::run(&writer),
         lease::run(&writer),
+        dispute::run(&writer),
     );
 }
 

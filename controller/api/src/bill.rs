@@ -89,4 +89,7 @@ pub struct LedgerCheck {
     pub payable: Money,
     /// What is left for the provider.
     pub earnings: Money,
+    /// What is contested with partners: what they may have to pay less what they may have to be paid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Money>,
 }

@@ -178,6 +178,12 @@ codes! {
         "One machine is sold under one offer. Change the one that is there (chandler market set OFFER), or take it back first (chandler market withdraw OFFER).";
     OFFER_OVER "E0434" 409 6 "the offer is over"
         "Nothing follows once an offer is withdrawn or expired. Post a new one: chandler market post --site SITE ...";
+    DISPUTE_OVER "E0440" 409 6 "the dispute is decided"
+        "Nothing can be said or offered any more; both books hold the decision: chandler dispute show ID.";
+    DISPUTE_FULL "E0441" 409 6 "enough was said about the dispute"
+        "Each side has a few statements. Say what you would settle for: chandler dispute decide ID --to-seller AMOUNT.";
+    NOT_MATCHED "E0442" 409 6 "the month cannot be settled"
+        "A month is settled once it is over, every receipt of it is countersigned, and nothing is held: chandler statement settlement PARTNER --month MONTH shows what is missing.";
     WAIT_TIMED_OUT "E0501" 504 8 "the wait timed out; the work goes on"
         "Look again with the show command.";
 }

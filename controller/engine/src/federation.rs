@@ -8,6 +8,7 @@
 mod buy;
 mod catalogue;
 mod chain;
+mod contest;
 mod lease;
 mod meter;
 mod receive;
@@ -20,6 +21,10 @@ mod word;
 pub use buy::{bought, demand, given_back, reclaimed, refuse, unleased, unused, wanted};
 pub use catalogue::{Posted, lots, offer_of};
 pub use chain::{Chain, Sums};
+pub use contest::{
+    Contested, DisputeWord, WORDS_MAX, contested, countersign, hear, heard, propose, say, sweep as sweep_disputes,
+    words,
+};
 pub use lease::{Closed, Lease, LeaseState, Party, Side};
 pub use meter::rate_sold;
 pub use receive::{Untaken, receive};

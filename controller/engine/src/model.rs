@@ -22,6 +22,7 @@ use crate::criteria::ProviderCriteria;
 use crate::event::Event;
 use crate::federation::{Chain, Lease, Market, Posted, Side, Tenancy};
 use crate::finance::dispute::{Dispute, DisputeId};
+use crate::finance::netting::Settlement;
 use crate::finance::receipt::Receipt;
 use crate::finance::{Bill, Meter, UsageRow};
 use crate::fleet::{Capacity, Host, HostState, Pulse};
@@ -254,6 +255,8 @@ records! {
     Chain chains: (PartyId, Side) => Chain, |v: &Chain| (v.partner, v.side), |v: &Chain| format!("{}/{}", v.partner, v.side.as_str());
     /// What partners see differently.
     Dispute disputes: DisputeId => Dispute, |v: &Dispute| v.id, |v: &Dispute| format!("{}/{}/{}", v.id.partner, if v.id.ours { "ours" } else { "theirs" }, v.id.receipt);
+    /// Months with partners that were settled.
+    Settlement settlements: (PartyId, String) => Settlement, |v: &Settlement| (v.partner, v.month.clone()), |v: &Settlement| format!("{}/{}", v.partner, v.month);
     /// What buyers say about hosts.
     Tenancy tenancies: (HostId, PartyId) => Tenancy, |v: &Tenancy| (v.host, v.buyer), |v: &Tenancy| format!("{}/{}", v.host, v.buyer);
     /// Bills.
@@ -323,6 +326,7 @@ from_record!(
     Lease,
     Chain,
     Dispute,
+    Settlement,
     Tenancy,
     Bill,
     Partner,

@@ -114,6 +114,7 @@ pub(super) async fn ledger_check(State(api): Api) -> Answer {
         receivable: Money::new(found.receivable, &currency),
         payable: Money::new(found.payable, &currency),
         earnings: Money::new(found.earnings, &currency),
+        held: Some(Money::new(found.held, &currency)),
     };
     Reply::json(OK, &check)
 }

@@ -34,6 +34,11 @@ impl Wanted {
         Ok(Self { kind, limit, after })
     }
 
+    /// Most items on the page.
+    pub(super) const fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// The key of the last item of the page before.
     pub(super) fn after<K: std::str::FromStr>(&self) -> Result<Option<K>, Failure> {
         self.after.as_deref().map(|key| key.parse().map_err(|_| expired())).transpose()

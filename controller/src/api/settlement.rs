@@ -1,5 +1,9 @@
 //! Settlement with partners: receipts of what was used, and what they come to.
 
+pub(super) mod dispute;
+pub(super) mod month;
+pub(super) mod statement;
+
 use axum::extract::{Path, State};
 use chandler_api::settlement::{ChainSide, ReceiptChain};
 use chandler_api::value::Money;

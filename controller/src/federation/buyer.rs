@@ -4,6 +4,7 @@
 //! what they did is taken in whole. A partner that cannot be reached makes its hosts silent, and nothing else.
 
 mod content;
+mod dispute;
 mod hear;
 mod order;
 mod receipt;
@@ -101,7 +102,7 @@ fn sellers(model: &Model) -> Vec<PartyId> {
 
 impl Talk {
     async fn run(self) {
-        tokio::join!(self.supplied(), self.heard(), self.orders(), self.receipts());
+        tokio::join!(self.supplied(), self.heard(), self.orders(), self.receipts(), self.disputes());
     }
 
     fn client(&self) -> Result<Arc<FederationClient>, CallError> {

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod content;
+mod dispute;
 mod lease;
 mod log;
 mod news;
@@ -19,7 +20,7 @@ use chandler_engine::model::Model;
 use chandler_protocol::AssignmentId;
 
 pub(super) use self::orders::Holds;
-pub(super) use self::receipt::{CONTEXT, Receipts, Signed};
+pub(super) use self::receipt::{CONTEXT, Countersignature, Receipts, Signed};
 use super::document::Refusal;
 use super::{Desk, Peer};
 
@@ -36,6 +37,7 @@ pub(super) fn routes() -> Router<Arc<Desk>> {
         .route("/federation/v1/content/{digest}", get(content::give).put(content::take))
         .route("/federation/v1/receipts", get(receipt::list))
         .route("/federation/v1/receipts/countersigned", post(receipt::countersign))
+        .route("/federation/v1/disputes", post(dispute::hear))
 }
 
 /// A lease of this buyer. Another's does not exist for it.

@@ -7,10 +7,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use chandler_engine::event::Event;
 use chandler_engine::federation::Side;
+use chandler_engine::finance::dispute::DisputeId;
 use chandler_engine::finance::receipt::Receipt;
-use chandler_engine::finance::{self, LedgerCheck, UsageRow};
+use chandler_engine::finance::{self, Entry, LedgerCheck, UsageRow};
 use chandler_engine::market::clearing::Clearing;
-use chandler_engine::model::{Answer, Change, Model};
+use chandler_engine::model::{Answer, Change, Model, Record};
 use chandler_engine::placement::Decision;
 use chandler_protocol::{AssignmentId, DecisionId, HostId, PartyId, Timestamp};
 
@@ -29,6 +30,8 @@ struct Kept {
     receipts: BTreeMap<(PartyId, Side, u64), Receipt>,
     usage: BTreeMap<(HostId, u64), UsageRow>,
     answers: BTreeMap<(String, String), Answer>,
+    /// What was posted with each step of a dispute, once.
+    contested: BTreeMap<(DisputeId, usize), Vec<Entry>>,
 }
 
 impl MemoryStore {
@@ -91,6 +94,11 @@ impl Store for MemoryStore {
                 Change::Usage(row) => {
                     kept.usage.insert((row.host, row.sequence), row.clone());
                 }
+                Change::Put(Record::Dispute(dispute)) => {
+                    for (posting, step) in dispute.postings().into_iter().zip(0..) {
+                        kept.contested.entry((dispute.id, step)).or_insert_with(|| posting.entries());
+                    }
+                }
                 Change::Answer(a) => {
                     kept.answers.insert((a.caller.clone(), a.key.clone()), a.clone());
                 }
@@ -138,9 +146,31 @@ impl Store for MemoryStore {
         Ok(self.kept().usage.values().filter(of).cloned().collect())
     }
 
+    async fn receipts_within(
+        &self,
+        partner: PartyId,
+        side: Side,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<Receipt>, StoreError> {
+        let kept = self.kept();
+        let all = kept.receipts.range((partner, side, 0)..=(partner, side, u64::MAX)).map(|(_, receipt)| receipt);
+        Ok(all.filter(|r| from <= r.used.at && r.used.at < to).cloned().collect())
+    }
+
+    async fn earned(&self, owner: PartyId, from: Timestamp, to: Timestamp) -> Result<Vec<UsageRow>, StoreError> {
+        let of = |r: &&UsageRow| r.owner == owner && from <= r.at && r.at < to;
+        Ok(self.kept().usage.values().filter(of).cloned().collect())
+    }
+
     async fn ledger(&self) -> Result<LedgerCheck, StoreError> {
         let kept = self.kept();
-        Ok(finance::check(kept.usage.values().map(|row| (row.clone(), finance::postings(row)))))
+        let rows = kept.usage.values().map(|row| (row.clone(), finance::postings(row)));
+        let contested = kept.model.disputes.values().flat_map(|dispute| {
+            let steps = dispute.postings().into_iter().zip(0..);
+            steps.map(|(p, step)| (p, kept.contested.get(&(dispute.id, step)).cloned().unwrap_or_default()))
+        });
+        Ok(finance::check_with_held(rows, contested))
     }
 
     async fn answer(&self, caller: &str, key: &str) -> Result<Option<Answer>, StoreError> {

@@ -1,5 +1,7 @@
 //! The embedded store: SQLite in one file, write-ahead log, every commit synced to the disk before it is acknowledged.
 
+mod ledger;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,11 +9,11 @@ use async_trait::async_trait;
 use chandler_engine::event::Event;
 use chandler_engine::federation::Side;
 use chandler_engine::finance::receipt::Receipt;
-use chandler_engine::finance::{self, Account, LedgerCheck, UsageRow};
+use chandler_engine::finance::{LedgerCheck, UsageRow};
 use chandler_engine::market::clearing::Clearing;
 use chandler_engine::model::{Answer, Change, Codec, Model, Record, TABLES};
 use chandler_engine::placement::Decision;
-use chandler_protocol::{AssignmentId, DecisionId, MicroMoney, PartyId, Timestamp};
+use chandler_protocol::{AssignmentId, DecisionId, PartyId, Timestamp};
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
@@ -191,45 +193,42 @@ impl Store for SqliteStore {
         rows.iter().map(|row| Json.decode(&row.try_get::<String, _>(0)?)).collect()
     }
 
-    /// Checks what is on disk, not what is remembered: each usage row against its own postings.
+    async fn receipts_within(
+        &self,
+        partner: PartyId,
+        side: Side,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<Receipt>, StoreError> {
+        let bodies: Vec<String> = sqlx::query_scalar(
+            "SELECT body FROM receipts WHERE partner = ? AND side = ? AND json_extract(body, '$.used.at') >= ? \
+             AND json_extract(body, '$.used.at') < ? ORDER BY number",
+        )
+        .bind(partner.to_string())
+        .bind(side.as_str())
+        .bind(from.0)
+        .bind(to.0)
+        .fetch_all(&self.pool)
+        .await?;
+        bodies.iter().map(|b| Json.decode(b)).collect()
+    }
+
+    async fn earned(&self, owner: PartyId, from: Timestamp, to: Timestamp) -> Result<Vec<UsageRow>, StoreError> {
+        let bodies: Vec<String> = sqlx::query_scalar(
+            "SELECT body FROM usage WHERE json_extract(body, '$.owner') = ? AND at >= ? AND at < ? \
+             ORDER BY host, sequence",
+        )
+        .bind(owner.to_string())
+        .bind(from.0)
+        .bind(to.0)
+        .fetch_all(&self.pool)
+        .await?;
+        bodies.iter().map(|b| Json.decode(b)).collect()
+    }
+
     async fn ledger(&self) -> Result<LedgerCheck, StoreError> {
         let mut tx = self.pool.begin().await?;
-        let rows =
-            sqlx::query("SELECT host, sequence, body FROM usage ORDER BY host, sequence").fetch_all(&mut *tx).await?;
-        let entries =
-            sqlx::query("SELECT host, sequence, account, amount FROM postings ORDER BY host, sequence, account")
-                .fetch_all(&mut *tx)
-                .await?;
-        let mut entries = entries.into_iter().peekable();
-        let (mut pairs, mut stray) = (Vec::with_capacity(rows.len()), 0);
-        for row in rows {
-            let key: (String, i64) = (row.try_get(0)?, row.try_get(1)?);
-            let usage: UsageRow = Json.decode(&row.try_get::<String, _>(2)?)?;
-            let mut posted = Vec::new();
-            while let Some(entry) = entries.peek() {
-                let of = (entry.try_get::<String, _>(0)?, entry.try_get::<i64, _>(1)?);
-                if of > key {
-                    break;
-                }
-                if of < key {
-                    // Of a row that is not there.
-                    stray += 1;
-                    entries.next();
-                    continue;
-                }
-                let account: Account = Json.decode(&entry.try_get::<String, _>(2)?)?;
-                posted.push(finance::Entry { account, amount: MicroMoney(entry.try_get(3)?) });
-                entries.next();
-            }
-            pairs.push((usage, posted));
-        }
-        stray += entries.count() as u64;
-        let mut check = finance::check(pairs);
-        if stray > 0 {
-            check.unbalanced += stray;
-            check.balanced = false;
-        }
-        Ok(check)
+        ledger::check(&mut tx).await
     }
 
     async fn answer(&self, caller: &str, key: &str) -> Result<Option<Answer>, StoreError> {
@@ -271,7 +270,10 @@ async fn write(tx: &mut SqliteConnection, change: &Change) -> Result<(), StoreEr
                 "INSERT INTO {} (key, body) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET body = excluded.body",
                 record.table()
             );
-            sqlx::query(AssertSqlSafe(sql)).bind(key).bind(body).execute(tx).await?;
+            sqlx::query(AssertSqlSafe(sql)).bind(key).bind(body).execute(&mut *tx).await?;
+            if let Record::Dispute(dispute) = record {
+                ledger::write_dispute(tx, dispute).await?;
+            }
         }
         Change::RemoveAssignment(id) => {
             sqlx::query("DELETE FROM assignments WHERE key = ?").bind(id.to_string()).execute(tx).await?;
@@ -326,7 +328,7 @@ async fn write(tx: &mut SqliteConnection, change: &Change) -> Result<(), StoreEr
                 .execute(tx)
                 .await?;
         }
-        Change::Usage(row) => write_usage(tx, row).await?,
+        Change::Usage(row) => ledger::write_usage(tx, row).await?,
         Change::Answer(a) => {
             sqlx::query("INSERT INTO answers (caller, key, fingerprint, status, body, at) VALUES (?, ?, ?, ?, ?, ?)")
                 .bind(&a.caller)
@@ -338,28 +340,6 @@ async fn write(tx: &mut SqliteConnection, change: &Change) -> Result<(), StoreEr
                 .execute(tx)
                 .await?;
         }
-    }
-    Ok(())
-}
-
-/// A usage row and its postings, in one transaction: billed and paid are the same row by construction.
-async fn write_usage(tx: &mut SqliteConnection, row: &UsageRow) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO usage (host, sequence, customer, at, body) VALUES (?, ?, ?, ?, ?)")
-        .bind(row.host.to_string())
-        .bind(int(row.sequence))
-        .bind(row.customer.to_string())
-        .bind(row.at.0)
-        .bind(Json.encode(row)?)
-        .execute(&mut *tx)
-        .await?;
-    for entry in finance::postings(row) {
-        sqlx::query("INSERT INTO postings (host, sequence, account, amount) VALUES (?, ?, ?, ?)")
-            .bind(row.host.to_string())
-            .bind(int(row.sequence))
-            .bind(Json.encode(&entry.account)?)
-            .bind(entry.amount.0)
-            .execute(&mut *tx)
-            .await?;
     }
     Ok(())
 }

@@ -33,6 +33,9 @@ impl Ledger {
                 .add("receivable", format!("{} from customers", check.receivable))
                 .add("payable", format!("{} to site owners", check.payable))
                 .add("earnings", format!("{} left for the provider", check.earnings));
+            if let Some(held) = check.held.as_ref().filter(|h| h.micros != 0) {
+                facts.add("held", format!("{held} contested with partners"));
+            }
             facts.to_string()
         })?;
         if check.balanced {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use chandler_protocol::{Micros, PartyId};
 
 use super::chain::Chain;
+use super::contest;
 use super::lease::{Lease, Side};
 use super::watch::Watch;
 use crate::draft::Draft;
-use crate::event::Noun;
 use crate::finance::dispute::{self, Dispute, DisputeId, Hold};
 use crate::finance::receipt::{ChainError, Head, LeasedUse, Parties, RECEIPTS_MAX, Receipt, verify};
 use crate::finance::settlement::{OwnView, Tolerance, Verdict, compare};
@@ -77,26 +77,14 @@ fn take(draft: &mut Draft<'_>, partner: PartyId, receipt: &Receipt) {
             draft.put(Change::Usage(row));
         }
     }
-    if let Verdict::Contested { contested, reason, .. } = verdict {
+    // A receipt of nothing needs no dispute, whatever is wrong with it.
+    if let Verdict::Contested { contested, reason, .. } = verdict
+        && contested.0 > 0
+    {
         let id = DisputeId { partner, ours: false, receipt: receipt.number };
         let hold = Hold { side: dispute::Side::Buyer, partner, contested };
-        open_dispute(draft, Dispute::open(id, used.lease, hold, reason, draft.now));
+        contest::open(draft, Dispute::open(id, used.lease, hold, reason, draft.now));
     }
-}
-
-/// Opens a dispute, once for each receipt; its money is held from now on.
-pub(super) fn open_dispute(draft: &mut Draft<'_>, dispute: Dispute) {
-    let id = dispute.id;
-    let side = if id.ours { Side::Sold } else { Side::Bought };
-    let Some(chain) = draft.model.chains.get(&(id.partner, side)).cloned() else { return };
-    if draft.model.disputes.contains_key(&id) {
-        return;
-    }
-    let contested = dispute.hold.contested;
-    let text = format!("receipt {}: {contested} contested: {}", id.receipt, dispute.reason.sentence());
-    draft.event((Noun::Dispute, id.to_string(), &dispute.lease.to_string()), "", dispute.state.as_str(), text);
-    draft.put(dispute);
-    draft.put(Chain { sums: chain.sums.disputed(contested), ..chain.as_ref().clone() });
 }
 
 /// Whether a receipt is about nothing of this controller's: it counts for nothing but the dispute.

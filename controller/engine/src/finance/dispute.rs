@@ -2,17 +2,23 @@
 
 #[cfg(test)]
 mod cases;
+mod id;
+mod price;
 
 use chandler_protocol::text::{TEXT_MAX, clean};
 use chandler_protocol::{AssignmentId, MicroMoney, Micros, PartyId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use self::id::{DisputeId, NotADispute};
+pub use self::price::Bidder;
 use super::ledger::{Account, Entry};
 use super::receipt::DOMAIN_MAX;
 use super::settlement::Reason;
 
 /// Most that is kept of what was said about one dispute.
 pub const EVIDENCE_MAX: usize = 16;
+/// Most that is kept of what one side said: neither can take the other's room.
+pub const STATEMENTS_MAX: usize = EVIDENCE_MAX / 2;
 /// How long a dispute waits for somebody to say something before the timer decides it: our own choice.
 pub const UNTOUCHED: Micros = Micros::from_secs(14 * 86_400);
 /// Who decides where nobody does.
@@ -143,45 +149,6 @@ impl DisputeState {
     }
 }
 
-/// The receipt that a dispute is about: one receipt has at most one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct DisputeId {
-    /// With whom.
-    pub partner: PartyId,
-    /// Whether it is a receipt of ours, or of the partner.
-    pub ours: bool,
-    /// Its number.
-    pub receipt: u64,
-}
-
-impl std::fmt::Display for DisputeId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}.{}", self.partner, if self.ours { "sold" } else { "bought" }, self.receipt)
-    }
-}
-
-impl std::str::FromStr for DisputeId {
-    type Err = NotADispute;
-    fn from_str(text: &str) -> Result<Self, NotADispute> {
-        let mut parts = text.split('.');
-        let (partner, side, receipt) = (parts.next(), parts.next(), parts.next());
-        let ours = match side {
-            Some("sold") => true,
-            Some("bought") => false,
-            _ => return Err(NotADispute),
-        };
-        let partner = partner.and_then(|p| p.parse().ok()).ok_or(NotADispute)?;
-        let number = receipt.filter(|r| r.bytes().all(|b| b.is_ascii_digit()) && parts.next().is_none());
-        let receipt = number.and_then(|r| r.parse().ok()).ok_or(NotADispute)?;
-        Ok(Self { partner, ours, receipt })
-    }
-}
-
-/// A text that names no dispute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("write PARTY.sold.NUMBER or PARTY.bought.NUMBER: the party's id, and the number of the receipt")]
-pub struct NotADispute;
-
 /// What a side said about a dispute.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
@@ -191,6 +158,9 @@ pub struct Evidence {
     pub at: Timestamp,
     /// What.
     pub text: String,
+    /// Whether the other side said it.
+    #[serde(default)]
+    pub theirs: bool,
 }
 
 /// How a dispute was decided.
@@ -225,6 +195,12 @@ pub struct Dispute {
     pub evidence: Vec<Evidence>,
     /// How it was decided, once it is.
     pub decided: Option<Decision>,
+    /// How much of it the buyer would pay, so far.
+    #[serde(default)]
+    pub offer: MicroMoney,
+    /// How much of it the seller would take; all, while it has not said so.
+    #[serde(default)]
+    pub ask: Option<MicroMoney>,
 }
 
 /// Why nothing was done about a dispute.
@@ -239,8 +215,11 @@ pub enum DisputeError {
         to: DisputeState,
     },
     /// Enough was said.
-    #[error("a dispute takes at most {EVIDENCE_MAX} statements: have it decided")]
+    #[error("a dispute takes at most {STATEMENTS_MAX} statements of each side: have it decided")]
     EvidenceFull,
+    /// It takes back what was said before.
+    #[error("{0} was said before: a buyer can only offer more, a seller only ask for less")]
+    Back(MicroMoney),
     /// The share is no part of what is contested.
     #[error("toSeller must be from 0 to the {0} that are contested")]
     Share(MicroMoney),
@@ -250,7 +229,19 @@ impl Dispute {
     /// A dispute that was just found. Its money is posted at the same time.
     pub fn open(id: DisputeId, lease: AssignmentId, hold: Hold, reason: Reason, now: Timestamp) -> Self {
         let state = DisputeState::Open;
-        Self { id, lease, hold, reason, state, opened_at: now, touched_at: now, evidence: Vec::new(), decided: None }
+        Self {
+            id,
+            lease,
+            hold,
+            reason,
+            state,
+            opened_at: now,
+            touched_at: now,
+            evidence: Vec::new(),
+            decided: None,
+            offer: MicroMoney(0),
+            ask: None,
+        }
     }
 
     /// What is posted when it is opened, then what is posted once it is decided.
@@ -272,16 +263,33 @@ impl Dispute {
         Ok(Self { state: to, touched_at: now, ..self.clone() })
     }
 
-    /// A side says something about it: the timer begins anew. The text is cleaned and cut to [`TEXT_MAX`] characters.
+    /// This side says something about it: the timer begins anew. The text is cleaned and cut to [`TEXT_MAX`] characters.
     ///
     /// # Errors
-    /// It is decided already, or [`EVIDENCE_MAX`] statements are there.
+    /// It is decided already, or [`STATEMENTS_MAX`] statements of this side are there.
     pub fn say(&self, by: &str, text: &str, now: Timestamp) -> Result<Self, DisputeError> {
+        self.said(false, by, text, now)
+    }
+
+    /// The other side says something about it, as in [`Dispute::say`].
+    ///
+    /// # Errors
+    /// It is decided already, or [`STATEMENTS_MAX`] statements of the other side are there.
+    pub fn hear(&self, by: &str, text: &str, now: Timestamp) -> Result<Self, DisputeError> {
+        self.said(true, by, text, now)
+    }
+
+    /// What one side said, oldest first.
+    pub fn statements(&self, theirs: bool) -> impl Iterator<Item = &Evidence> {
+        self.evidence.iter().filter(move |e| e.theirs == theirs)
+    }
+
+    fn said(&self, theirs: bool, by: &str, text: &str, now: Timestamp) -> Result<Self, DisputeError> {
         let mut next = self.moved(DisputeState::Evidence, now)?;
-        if next.evidence.len() >= EVIDENCE_MAX {
+        if next.statements(theirs).count() >= STATEMENTS_MAX {
             return Err(DisputeError::EvidenceFull);
         }
-        next.evidence.push(Evidence { by: clean(by, DOMAIN_MAX), at: now, text: clean(text, TEXT_MAX) });
+        next.evidence.push(Evidence { by: clean(by, DOMAIN_MAX), at: now, text: clean(text, TEXT_MAX), theirs });
         Ok(next)
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Query, State};
 use chandler_api::problem::{BAD_REQUEST, CONFLICT, Problem};
-use chandler_engine::federation::{Chain, Side};
+use chandler_engine::federation::{self, Chain, Contested, Side};
 use chandler_engine::finance::receipt::{Head, RECEIPTS_MAX, Receipt};
 use chandler_engine::model::Model;
 use chandler_protocol::PartyId;
@@ -29,6 +29,22 @@ pub(crate) struct Receipts {
     pub receipts: Vec<Receipt>,
     /// The end of the whole chain; none while it is empty.
     pub head: Option<Signed>,
+    /// Number of the last receipt that the seller has the buyer's signature for. Less than the buyer remembers: the seller
+    /// was restored from a backup, and is told again.
+    #[serde(default)]
+    pub countersigned: u64,
+}
+
+/// The end of a part of the chain as the buyer signs it, and what it contests of the receipts behind its last signature.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Countersignature {
+    /// What is signed.
+    #[serde(flatten)]
+    pub signed: Signed,
+    /// In order of number; at most [`RECEIPTS_MAX`].
+    #[serde(default)]
+    pub contested: Vec<Contested>,
 }
 
 /// The end of a chain, signed.
@@ -62,28 +78,37 @@ pub(super) async fn list(State(desk): State<Arc<Desk>>, peer: Peer, Query(behind
         (chain.as_ref().map_or(behind.after, |c| c.head.number.max(behind.after)), chain)
     })
     .await;
-    let Some(chain) = chain else { return Ok(Json(Receipts { receipts: Vec::new(), head: None })) };
+    let Some(chain) = chain else { return Ok(Json(Receipts { receipts: Vec::new(), head: None, countersigned: 0 })) };
     let most = u32::try_from(RECEIPTS_MAX).unwrap_or(u32::MAX);
     let receipts = desk.writer.store().receipts(peer.party, Side::Sold, behind.after, most).await?;
     let signature = desk.federation.identity().sign(CONTEXT, &chain.head.to_sign(&chain.parties)).map_err(internal)?;
     let head = Signed { head: chain.head, signature: data_encoding::HEXLOWER.encode(&signature) };
-    Ok(Json(Receipts { receipts, head: Some(head) }))
+    Ok(Json(Receipts { receipts, head: Some(head), countersigned: chain.countersigned() }))
 }
 
-/// Keeps the buyer's signature under what it has agreed to or contested by now: it cannot deny these links any more.
+/// Keeps the buyer's signature under what it has agreed to or contested by now: it cannot deny these links any more. What
+/// it contests is held here as it is there.
 pub(super) async fn countersign(
     State(desk): State<Arc<Desk>>,
     peer: Peer,
-    Document(signed): Document<Signed>,
+    Document(word): Document<Countersignature>,
 ) -> Answer<bool> {
+    let Countersignature { signed, contested } = word;
     let signature = data_encoding::HEXLOWER
         .decode(signed.signature.as_bytes())
         .map_err(|_| Problem::new(BAD_REQUEST, "signature: write hexadecimal"))?;
+    if contested.len() > RECEIPTS_MAX {
+        return Err(Problem::new(BAD_REQUEST, format!("contested: at most {RECEIPTS_MAX} at once")).into());
+    }
     let party = peer.party;
-    let link = desk.writer.store().receipts(party, Side::Sold, signed.head.number.saturating_sub(1), 1).await?;
-    let is_ours = link.first().is_some_and(|r| r.number == signed.head.number && r.hash == signed.head.hash);
-    if !is_ours {
+    let link = link(&desk, party, signed.head.number).await?;
+    if !link.is_some_and(|r| r.hash == signed.head.hash) {
         return Err(Problem::new(CONFLICT, "there is no such link in the chain: fetch the receipts again").into());
+    }
+    let mut about = Vec::with_capacity(contested.len());
+    for word in contested {
+        let known = link_of(&desk, party, word.number).await?;
+        about.push((word, known));
     }
     let by = peer.by();
     let kept = desk.writer.transact(&by, move |draft| {
@@ -93,11 +118,20 @@ pub(super) async fn countersign(
         if !trust::verify(partner.trust.iter().chain(&partner.retired), CONTEXT, &bytes, &signature) {
             return Err(Refusal::from(Problem::new(BAD_REQUEST, "signature: it is not of this partner's CA")));
         }
-        let is_newer = chain.signed.as_ref().is_none_or(|(head, _)| head.number < signed.head.number);
-        if is_newer {
-            draft.put(Chain { signed: Some((signed.head, signature)), ..chain });
-        }
-        Ok(is_newer)
+        federation::countersign(draft, party, (signed.head, signature), &about)
+            .map_err(|why| Problem::new(BAD_REQUEST, format!("contested: {why}")).into())
     });
     Ok(Json(kept.await?))
+}
+
+/// The receipt of this number that was given to the buyer.
+async fn link(desk: &Desk, buyer: PartyId, number: u64) -> Result<Option<Receipt>, Refusal> {
+    let Some(before) = number.checked_sub(1) else { return Ok(None) };
+    let found = desk.writer.store().receipts(buyer, Side::Sold, before, 1).await?;
+    Ok(found.into_iter().next().filter(|r| r.number == number))
+}
+
+async fn link_of(desk: &Desk, buyer: PartyId, number: u64) -> Result<Receipt, Refusal> {
+    let found = link(desk, buyer, number).await?;
+    found.ok_or_else(|| Problem::new(BAD_REQUEST, format!("contested: there is no receipt {number}")).into())
 }

@@ -91,6 +91,20 @@ impl Store for Moody {
         self.inner.usage(customer, from, to).await
     }
 
+    async fn receipts_within(
+        &self,
+        partner: PartyId,
+        side: Side,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<Receipt>, StoreError> {
+        self.inner.receipts_within(partner, side, from, to).await
+    }
+
+    async fn earned(&self, owner: PartyId, from: Timestamp, to: Timestamp) -> Result<Vec<UsageRow>, StoreError> {
+        self.inner.earned(owner, from, to).await
+    }
+
     async fn ledger(&self) -> Result<LedgerCheck, StoreError> {
         self.inner.ledger().await
     }

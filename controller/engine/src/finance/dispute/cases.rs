@@ -41,7 +41,7 @@ fn a_dispute_goes_only_forward() {
 #[test]
 fn talk_is_bounded() {
     let mut on = dispute(10);
-    for n in 0..EVIDENCE_MAX {
+    for n in 0..STATEMENTS_MAX {
         on = on.say("x", &"y".repeat(5_000), Timestamp(i64::try_from(n).unwrap())).unwrap();
     }
     assert!(on.evidence.iter().all(|e| e.text.len() <= TEXT_MAX));
