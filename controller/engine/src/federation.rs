@@ -13,6 +13,8 @@ mod lease;
 mod meter;
 mod receive;
 mod sell;
+#[cfg(test)]
+mod stories;
 mod supply;
 mod tenancy;
 mod watch;

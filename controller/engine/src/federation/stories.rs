@@ -1,0 +1,43 @@
+//! Stories of two and three controllers that trade: each a pure model, driven by the functions that the product runs, with
+//! machines that do what they are told and a wire that loses, delays, repeats and reorders. Every story is told for many
+//! seeds; what must hold is checked after each word.
+
+mod agent;
+mod buyer;
+mod check;
+mod controller;
+mod home;
+mod seller;
+mod vanish;
+mod wire;
+mod world;
+
+use self::world::World;
+use crate::order::{Action, OrderSpec};
+use crate::service::OperatingStatus;
+
+/// How many seeds each story is told for.
+const SEEDS: u64 = 50;
+
+/// A state that one copy at a time writes, or none.
+fn stateful(exclusive: bool) -> impl FnOnce(&mut OrderSpec) {
+    move |spec| {
+        if exclusive {
+            spec.workload.state = Some(chandler_protocol::workload::State { path: "data".to_owned(), exclusive: true });
+        }
+    }
+}
+
+/// A customer of controller 0 orders `notes`.
+fn ordered(world: &mut World, change: impl FnOnce(&mut OrderSpec)) {
+    world.controllers[0].order("notes", Action::Add, change);
+}
+
+/// It runs, once, and nothing is under way.
+fn done(world: &World) {
+    let seed = world.seed;
+    let service = world.controllers[0].service("notes").unwrap();
+    assert_eq!(service.status, OperatingStatus::Running, "seed {seed}: {}", service.reason);
+    assert_eq!(buyer::to_run(&world.controllers[0], "notes").len(), 1, "seed {seed}");
+    assert!(world.controllers[0].model.moves_of(service.id).next().is_none(), "seed {seed}");
+}
