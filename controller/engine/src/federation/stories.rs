@@ -3,14 +3,23 @@
 //! seeds; what must hold is checked after each word.
 
 mod agent;
+mod backup;
 mod buyer;
 mod check;
 mod controller;
 mod home;
+mod late;
+mod lies;
+mod price;
+mod reclaim;
 mod seller;
+mod stranger;
 mod vanish;
 mod wire;
 mod world;
+
+use chandler_protocol::AssignmentId;
+use chandler_protocol::state::{Health, ObservedAssignment, Phase};
 
 use self::world::World;
 use crate::order::{Action, OrderSpec};
@@ -40,4 +49,10 @@ fn done(world: &World) {
     assert_eq!(service.status, OperatingStatus::Running, "seed {seed}: {}", service.reason);
     assert_eq!(buyer::to_run(&world.controllers[0], "notes").len(), 1, "seed {seed}");
     assert!(world.controllers[0].model.moves_of(service.id).next().is_none(), "seed {seed}");
+}
+
+/// What an agent says of a copy.
+fn agent_word(id: AssignmentId, epoch: u64, phase: Phase) -> ObservedAssignment {
+    let (ports, message, outputs) = (Vec::new(), String::new(), Vec::new());
+    ObservedAssignment { id, epoch, phase, ports, starts: 1, failures: 0, message, health: Health::default(), outputs }
 }

@@ -17,6 +17,8 @@ pub(super) struct Seen {
     pub may_lose: bool,
     /// A controller was restored, and has not been given back what it lost.
     pub may_fork: bool,
+    /// What forged receipts come to: they are in the chain, and in no honest ledger.
+    pub forged: i64,
     /// The service of each copy that there ever was.
     copies: BTreeMap<AssignmentId, ServiceId>,
 }
@@ -65,6 +67,9 @@ pub(super) fn step(world: &mut World) {
 /// After each second.
 pub(super) fn after(world: &mut World) {
     step(world);
+    for controller in &mut world.controllers {
+        controller.is_sound();
+    }
     for (buyer, seller) in world.pairs.clone() {
         leases(world, buyer, seller);
         chains(world, buyer, seller);
@@ -110,6 +115,16 @@ fn chains(world: &World, buyer: usize, seller: usize) {
     }
 }
 
+/// Whether each has signed all that the other has.
+pub(super) fn are_signed(world: &World) -> bool {
+    world.pairs.iter().all(|(buyer, seller)| {
+        let bought = world.controllers[*buyer].model.chains.get(&(index(*seller), Side::Bought));
+        let sold = world.controllers[*seller].model.chains.get(&(index(*buyer), Side::Sold));
+        let head = bought.map(|c| c.head);
+        head == sold.map(|c| c.head) && [bought, sold].into_iter().flatten().all(|c| c.countersigned() == c.head.number)
+    })
+}
+
 /// Once faults are over: the books of both agree to the micro-unit, or say by how much they do not.
 pub(super) fn books(world: &World, buyer: usize, seller: usize) {
     let at = (world.seed, world.second);
@@ -127,7 +142,7 @@ pub(super) fn books(world: &World, buyer: usize, seller: usize) {
     let rows = |c: &Controller, of: &dyn Fn(&crate::finance::UsageRow) -> bool| -> i64 {
         c.disk.rows.values().filter(|r| of(r)).map(|r| r.charge.cost.0).sum()
     };
-    let owed = rows(s, &|r| r.customer == index(buyer));
+    let owed = rows(s, &|r| r.customer == index(buyer)) + world.seen.forged;
     assert_eq!(owed, sold.sums.amount.0, "{at:?}: the seller's ledger is not what its receipts come to");
     let paid = rows(b, &|r| r.owner == index(seller));
     assert_eq!(paid, bought.sums.agreed().0, "{at:?}: the buyer's ledger is not what was agreed");

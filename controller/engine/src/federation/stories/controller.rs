@@ -24,6 +24,7 @@ use crate::party::Party;
 use crate::placement::Decision;
 use crate::placement::example::{CUSTOMER, OWNER, spot, wish};
 use crate::relocation;
+use crate::relocation::trigger::{Rules, Senses, consider};
 use crate::service::Service;
 use crate::site::{Rates, Site, SiteRole};
 
@@ -67,6 +68,9 @@ pub(super) struct Controller {
     pub up: bool,
     pub now: Timestamp,
     drawn: u64,
+    audited: u64,
+    /// It considers moves by itself.
+    pub rules: Option<(Senses, Rules)>,
 }
 
 /// The party of controller `n`, by the same id everywhere.
@@ -88,7 +92,16 @@ pub(super) fn site(n: u8) -> SiteId {
 
 impl Controller {
     pub(super) fn new(n: u8, now: Timestamp) -> Self {
-        let mut it = Self { n, model: Model::default(), disk: Disk::default(), up: true, now, drawn: 0 };
+        let mut it = Self {
+            n,
+            model: Model::default(),
+            disk: Disk::default(),
+            up: true,
+            now,
+            drawn: 0,
+            audited: 0,
+            rules: None,
+        };
         it.disk.model.currency = "EUR".to_owned();
         it.model.currency = "EUR".to_owned();
         it.transact(|draft| {
@@ -123,9 +136,16 @@ impl Controller {
             assert_eq!(self.disk.model.assignments, self.model.assignments);
             assert_eq!(self.disk.model.tenancies, self.model.tenancies);
             assert_eq!(self.disk.model.chains, self.model.chains);
-            assert_eq!(audit(&self.model), [], "controller {n}");
         }
         done
+    }
+
+    /// What must hold of each controller by itself.
+    pub(super) fn is_sound(&mut self) {
+        if self.audited != self.model.generation {
+            self.audited = self.model.generation;
+            assert_eq!(audit(&self.model), [], "controller {}", self.n);
+        }
     }
 
     /// It ends, and begins again with what is on disk.
@@ -278,6 +298,10 @@ impl Controller {
             }
             relocation::retire(draft);
         });
+        if let Some((mut senses, rules)) = self.rules.take() {
+            self.transact(|draft| consider(draft, &mut senses, &rules, Patience::default()));
+            self.rules = Some((senses, rules));
+        }
         self.transact(|draft| {
             sweep(draft);
             sweep_disputes(draft);

@@ -8,7 +8,7 @@ use crate::order::{Action, OnLoss};
 
 /// What happens in the story without faults: bought, run, moved between the two machines of the partner, to an own one and
 /// back.
-fn plot(world: &mut World, second: i64) {
+pub(super) fn plot(world: &mut World, second: i64) {
     match second {
         8 => {
             world.moves("notes", 12);
@@ -27,7 +27,7 @@ fn plot(world: &mut World, second: i64) {
 }
 
 /// The words of the plot, roughly: the partner vanishes after each of them in turn.
-const WORDS: u64 = 620;
+const WORDS: u64 = 280;
 
 fn story(seed: u64, deletes: bool) {
     let hows = [How::Cut, How::Crash, How::Power];

@@ -106,11 +106,9 @@ impl World {
         for controller in &mut self.controllers {
             controller.now = now;
         }
-        for _ in 0..2 {
-            self.machines_act();
-            self.controllers_act();
-            self.deliver();
-        }
+        self.machines_act();
+        self.controllers_act();
+        self.deliver();
         check::after(self);
     }
 
@@ -261,19 +259,25 @@ impl World {
             }
             self.power(index, true);
         }
-        for _ in 0..40 {
+        for _ in 0..20 {
             self.tick(1);
         }
-        for _ in 0..30 {
+        for _ in 0..14 {
             self.tick(5);
         }
         // A try that failed is made again after ten minutes.
         for _ in 0..2 {
-            self.tick(5);
             self.tick(600);
-            for _ in 0..20 {
+            for _ in 0..10 {
                 self.tick(3);
             }
+        }
+        // What was just metered is still to be signed.
+        for _ in 0..12 {
+            if check::are_signed(self) {
+                break;
+            }
+            self.tick(1);
         }
     }
 }

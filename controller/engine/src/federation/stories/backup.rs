@@ -1,0 +1,52 @@
+//! A controller is restored from an older backup: what the other side still knows is not lost, and what only the lost
+//! days knew is closed, not forgotten.
+
+use super::check;
+use super::vanish::plot;
+use super::world::World;
+use super::{SEEDS, ordered, stateful};
+use crate::order::OnLoss;
+
+fn story(seed: u64, who: usize) -> World {
+    let mut world = World::new(seed);
+    (world.seen.may_lose, world.seen.may_fork) = (true, true);
+    let taken = i64::try_from(world.wire.dice.below(30)).unwrap();
+    let lost = 2 + i64::try_from(world.wire.dice.below(30)).unwrap();
+    let mut backup = None;
+    ordered(&mut world, |spec| {
+        stateful(seed % 2 == 0)(spec);
+        spec.policy.mobility.on_loss = OnLoss::StartEmpty;
+    });
+    for second in 0..taken + lost + 20 {
+        if second == taken {
+            backup = Some(world.controllers[who].disk.clone());
+        }
+        if second == taken + lost {
+            world.restart(who, backup.as_ref());
+        }
+        if second < 34 {
+            plot(&mut world, second);
+        }
+        world.tick(1);
+    }
+    world.calm();
+    world
+}
+
+#[test]
+fn a_seller_restored_from_a_backup_finds_its_buyers_again() {
+    for seed in 0..SEEDS {
+        let world = story(seed, 1);
+        check::orphans(&world, 0, 1);
+        check::books(&world, 0, 1);
+    }
+}
+
+#[test]
+fn a_buyer_restored_from_a_backup_closes_what_it_does_not_know() {
+    for seed in 0..SEEDS {
+        let world = story(seed, 0);
+        check::orphans(&world, 0, 1);
+        check::books(&world, 0, 1);
+    }
+}

@@ -1,0 +1,39 @@
+//! A machine is taken back, with notice, while a move to it or from it is under way.
+
+use super::check;
+use super::controller::host;
+use super::vanish::plot;
+use super::wire::Weather;
+use super::world::World;
+use super::{SEEDS, done, ordered, stateful};
+use crate::relocation::trigger::{Rules, Senses};
+
+#[test]
+fn what_is_taken_back_is_left_in_time() {
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed);
+        world.controllers[0].rules = Some((Senses::default(), Rules::quick(60)));
+        world.wire.weather = Weather { lost: seed % 20, late: seed % 2, ..Weather::default() };
+        let taken = if seed % 2 == 0 { 11 } else { 12 };
+        let when = i64::try_from(world.wire.dice.below(30)).unwrap();
+        ordered(&mut world, stateful(seed % 4 != 3));
+        for second in 0..110 {
+            if second == when {
+                world.controllers[1].withdraw(taken);
+            }
+            if second < 17 {
+                plot(&mut world, second);
+            }
+            world.tick(1);
+        }
+        let now = world.now();
+        let left = world.machines.iter().find(|m| m.id == host(taken)).unwrap();
+        let runs: Vec<_> = left.copies.keys().filter(|id| left.is_running(**id, now)).collect();
+        assert!(runs.is_empty(), "seed {seed}: {runs:?} run on a machine that was taken back at {when}");
+        world.calm();
+        done(&world);
+        assert!(world.places("notes") != [host(taken)], "seed {seed}");
+        check::orphans(&world, 0, 1);
+        check::books(&world, 0, 1);
+    }
+}

@@ -1,0 +1,102 @@
+//! A partner speaks of what is not its own: another buyer's tenant, a copy on somebody else's machine, an older epoch.
+
+use chandler_protocol::state::{Failure, ObservedAssignment, Phase, Sealed};
+use chandler_protocol::{AssignmentId, Digest};
+
+use super::super::{LeaseState, LeaseWord};
+use super::agent_word;
+use super::check;
+use super::controller::host;
+use super::vanish::plot;
+use super::wire::Reply;
+use super::world::World;
+use super::{SEEDS, done, ordered, stateful};
+
+fn untrue(seed: u64, id: AssignmentId, epoch: u64) -> ObservedAssignment {
+    let phases = [
+        Phase::Stopped,
+        Phase::Wiped,
+        Phase::Failed(Failure::State),
+        Phase::Sealed(Sealed { attempt: 1, root: Digest([9; 32]), lease: 1 }),
+    ];
+    agent_word(id, epoch, phases[usize::try_from(seed % 4).unwrap()])
+}
+
+/// While the service runs on the buyer's own machine, the partner says all kinds of things about it.
+#[test]
+fn a_partner_is_not_believed_about_what_is_not_its_own() {
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed);
+        ordered(&mut world, stateful(true));
+        for second in 0..34 {
+            if second < 20 {
+                plot(&mut world, second);
+            }
+            world.tick(1);
+        }
+        assert_eq!(world.places("notes"), [host(1)], "seed {seed}");
+        // Another service keeps the lines busy.
+        world.controllers[0].order("other", crate::order::Action::Add, |_| {});
+        for _ in 0..5 {
+            world.tick(1);
+        }
+        let service = world.controllers[0].service("notes").unwrap().clone();
+        let own: Vec<_> = world.controllers[0].model.assignments_of(service.id).map(|a| (a.id, a.epoch)).collect();
+        let stranger = AssignmentId::from_random([88; 10]);
+        world.lie = Some(Box::new(move |reply, _| {
+            let Reply::News(news) = reply else { return };
+            let mut words = Vec::new();
+            for one in &mut news.hosts {
+                let all = own.iter().copied().chain([(stranger, 1)]);
+                one.observed.get_or_insert_default().extend(all.map(|(id, epoch)| untrue(seed, id, epoch + seed % 3)));
+                words.extend(own.iter().map(|(id, _)| LeaseWord {
+                    id: *id,
+                    host: one.host,
+                    capacity: Default::default(),
+                    rates: Default::default(),
+                    state: LeaseState::Closed,
+                    ends_in: None,
+                    closed_by: None,
+                    reason: "not yours".to_owned(),
+                }));
+            }
+            news.leases.extend(words);
+        }));
+        let before = world.controllers[0].service("notes").unwrap().tenure;
+        for _ in 0..20 {
+            world.tick(1);
+            assert_eq!(world.places("notes"), [host(1)], "seed {seed}");
+        }
+        assert_eq!(world.controllers[0].service("notes").unwrap().tenure, before, "seed {seed}");
+        assert!(!world.controllers[0].model.leases.contains_key(&stranger));
+        world.calm();
+        done(&world);
+        check::orphans(&world, 0, 1);
+        check::books(&world, 0, 1);
+    }
+}
+
+/// A partner that plays back what was so under an earlier epoch of its own copy: one owner, and the same end.
+#[test]
+fn an_older_epoch_is_not_taken_for_now() {
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed);
+        ordered(&mut world, stateful(true));
+        world.lie = Some(Box::new(move |reply, _| {
+            let Reply::News(news) = reply else { return };
+            for seen in news.hosts.iter_mut().filter_map(|h| h.observed.as_mut()).flatten() {
+                if seen.epoch > 1 {
+                    *seen = untrue(seed, seen.id, seen.epoch - 1);
+                }
+            }
+        }));
+        for second in 0..60 {
+            plot(&mut world, second.min(33));
+            world.tick(1);
+        }
+        world.calm();
+        done(&world);
+        check::orphans(&world, 0, 1);
+        check::books(&world, 0, 1);
+    }
+}
