@@ -20,7 +20,7 @@ mod tenancy;
 mod watch;
 mod word;
 
-pub use buy::{bought, demand, given_back, reclaimed, refuse, unleased, unused, wanted};
+pub use buy::{bought, demand, forgotten, given_back, reclaimed, refuse, unknown, unleased, unused, wanted};
 pub use catalogue::{Posted, lots, offer_of};
 pub use chain::{Chain, Sums};
 pub use contest::{

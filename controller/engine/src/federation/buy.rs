@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chandler_protocol::state::{Assignment as Told, Failure, ObservedAssignment, Phase};
-use chandler_protocol::{AssignmentId, HostId, MicroMoney, PartyId, Timestamp};
+use chandler_protocol::{AssignmentId, HostId, MicroMoney, Micros, PartyId, Timestamp};
 
 use super::lease::{Closed, Lease, LeaseState, Party, Side};
 use super::word::{Demand, LeaseWord, Orders, Qualified};
@@ -12,7 +12,7 @@ use crate::event::Noun;
 use crate::finance::AMOUNT_MAX;
 use crate::fleet::{Host, LotTerms};
 use crate::fulfilment;
-use crate::model::Model;
+use crate::model::{Change, Model};
 use crate::movement::{Move, MoveKind};
 use crate::placement::{Decision, HOURS_PER_MONTH};
 use crate::service::{AllocationState, Assignment, Service};
@@ -43,6 +43,10 @@ pub fn demand(model: &Model, assignment: &Assignment, decided: Option<&Decision>
     if is_told {
         hosts.clear();
     }
+    // What was there already stays where its state is: its seller has forgotten the lease, and is asked for it again.
+    if assignment.observed.is_some() {
+        hosts.clear();
+    }
     hosts.insert(assignment.host);
     Some(Demand {
         service: service.id,
@@ -69,6 +73,40 @@ fn cap(model: &Model, service: &Service, assignment: &Assignment) -> MicroMoney 
 pub fn unused(model: &Model, partner: PartyId) -> Vec<AssignmentId> {
     let mine = model.leases.values().filter(|l| l.side == Side::Bought && l.partner == partner && l.is_open());
     mine.filter(|l| !model.assignments.contains_key(&l.id)).map(|l| l.id).collect()
+}
+
+/// The leases that a partner says this controller has, and of which it knows nothing: it was restored from a backup. They
+/// are to be given back, in order of id; what ran under them is stopped.
+pub fn unknown(model: &Model, partner: PartyId, said: &[LeaseWord]) -> Vec<AssignmentId> {
+    let is_theirs = |l: &&LeaseWord| l.state != LeaseState::Closed && model.home_of(l.host) == Some(partner);
+    let is_unknown = |l: &&LeaseWord| !model.leases.contains_key(&l.id) && !model.assignments.contains_key(&l.id);
+    // What is over here and goes on there was not told: it is told again.
+    let is_over = |l: &&LeaseWord| model.leases.get(&l.id).is_some_and(|b| b.side == Side::Bought && !b.is_open());
+    let mut found: Vec<_> =
+        said.iter().filter(is_theirs).filter(|l| is_unknown(l) || is_over(l)).map(|l| l.id).collect();
+    found.sort_unstable();
+    found
+}
+
+/// How long a lease may be missing from what its seller says: that may have been said before it was sold.
+const SPOKEN_OF: Micros = Micros::from_secs(30);
+
+/// Forgets the leases of which their seller does not know any more: it was restored from a backup. What runs under them
+/// is without a lease then, and asks for one again, at the same place. `said` is all that the seller says.
+pub fn forgotten(draft: &mut Draft<'_>, partner: PartyId, said: &[LeaseWord]) {
+    let mine = draft.model.leases.values().filter(|l| l.side == Side::Bought && l.partner == partner && l.is_open());
+    let is_missing = |l: &Lease| said.iter().all(|s| s.id != l.id) && draft.now.since(l.made_at) > SPOKEN_OF;
+    let missing: Vec<_> = mine.filter(|l| is_missing(l)).cloned().collect();
+    for lease in missing {
+        let what = (Noun::Lease, lease.id.to_string(), lease.label.as_str());
+        draft.event(
+            what,
+            lease.state.as_str(),
+            "forgotten",
+            "its seller does not know it any more: it is asked for again",
+        );
+        draft.put(Change::ForgetLease(lease.id));
+    }
 }
 
 fn hosts_of(model: &Model, partner: PartyId) -> impl Iterator<Item = HostId> + '_ {

@@ -1,5 +1,6 @@
 //! Selling: a demand is cleared, the winner's capacity reserved, and a lease goes through its life.
 
+use chandler_protocol::state::Phase;
 use chandler_protocol::{AssignmentId, Digest, Micros, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -154,12 +155,16 @@ pub fn close(draft: &mut Draft<'_>, id: AssignmentId, by: Party, reason: &str) {
     }
 }
 
-/// What its buyer has done with is not told any more.
+/// What its buyer has done with is not told any more, once its agent has wiped it: a buyer that has forgotten it has not
+/// had it stopped.
 fn forget(draft: &mut Draft<'_>, lease: &Lease) {
     let Some(tenancy) = draft.model.tenancies.get(&(lease.host, lease.partner)).cloned() else { return };
-    let assignments = tenancy.orders.assignments.iter().filter(|a| a.id != lease.id).cloned().collect();
+    let is_wiped = draft.model.guests.get(&lease.id).is_some_and(|seen| seen.phase == Phase::Wiped);
+    let (ended, assignments): (Vec<_>, Vec<_>) =
+        tenancy.orders.assignments.iter().cloned().partition(|a| a.id == lease.id);
+    let left = tenancy.left.iter().cloned().chain(ended).filter(|a| a.id != lease.id || !is_wiped).collect();
     let orders = Orders { assignments, ..tenancy.orders.clone() };
-    draft.put(Tenancy { orders, ..tenancy.as_ref().clone() });
+    draft.put(Tenancy { orders, left, ..tenancy.as_ref().clone() });
 }
 
 /// Looks after all sold leases: what nobody uses ends, what has to leave is told in time, and goes when its time is over.

@@ -30,6 +30,10 @@ pub struct Tenancy {
     pub buyer: PartyId,
     /// What.
     pub orders: Orders,
+    /// As it was said last, what the buyer says nothing of any more and what its agent may still have: who is silent about
+    /// something has not said that it may run on when its lease is over.
+    #[serde(default)]
+    pub left: Vec<Assignment>,
 }
 
 /// Takes in what a buyer says about a host; gives the generation that holds. What was said under a lower generation, or
@@ -65,8 +69,20 @@ pub fn take_orders(draft: &mut Draft<'_>, buyer: PartyId, host: HostId, orders: 
         draft.put(next);
     }
     let generation = orders.generation;
-    draft.put(Tenancy { host, buyer, orders });
+    let left = left(draft, known.as_deref(), &orders);
+    draft.put(Tenancy { host, buyer, orders, left });
     Ok(generation)
+}
+
+/// What was said before and is not said any more, until its agent has wiped it.
+fn left(draft: &Draft<'_>, known: Option<&Tenancy>, orders: &Orders) -> Vec<Assignment> {
+    let before = known.into_iter().flat_map(|k| k.left.iter().chain(&k.orders.assignments));
+    let is_left = |a: &Assignment| orders.assignments.iter().all(|b| b.id != a.id) && !is_wiped(&draft.model, a.id);
+    before.filter(|a| is_left(a)).cloned().collect()
+}
+
+fn is_wiped(model: &Model, id: AssignmentId) -> bool {
+    model.guests.get(&id).is_some_and(|seen| seen.phase == Phase::Wiped)
 }
 
 fn runs(target: Target) -> bool {
@@ -126,7 +142,8 @@ fn sold_to(model: &Model, buyer: PartyId, host: HostId, id: AssignmentId) -> Opt
 /// What the buyers' software shall do on a host. What is leased no more is stopped; its state stays until the buyer has
 /// it wiped.
 pub fn desired(model: &Model, host: HostId) -> Vec<Assignment> {
-    let of_host = model.tenancies_of(host).flat_map(|t| t.orders.assignments.iter().map(move |a| (t.buyer, a)));
+    let of_host =
+        model.tenancies_of(host).flat_map(|t| t.orders.assignments.iter().chain(&t.left).map(move |a| (t.buyer, a)));
     let told = of_host.filter_map(|(buyer, a)| {
         let lease = sold_to(model, buyer, host, a.id)?;
         let target = if lease.is_open() || !runs(a.target) { a.target } else { Target::Stopped };
@@ -196,12 +213,24 @@ pub fn guests(draft: &mut Draft<'_>, host: HostId, observed: &[ObservedAssignmen
         if idle != lease.idle {
             draft.put(Lease { idle, ..lease.as_ref().clone() });
         }
+        if seen.phase == Phase::Wiped {
+            no_longer_left(draft, host, lease.partner, seen.id);
+        }
         if draft.model.guests.get(&seen.id).is_none_or(|before| before.as_ref() != seen) {
             draft.model.guests.insert(seen.id, std::sync::Arc::new(seen.clone()));
             news.push(seen.id);
         }
     }
     news
+}
+
+/// Its agent has wiped what its buyer says nothing of any more.
+fn no_longer_left(draft: &mut Draft<'_>, host: HostId, buyer: PartyId, id: AssignmentId) {
+    let Some(tenancy) = draft.model.tenancies.get(&(host, buyer)).cloned() else { return };
+    if tenancy.left.iter().any(|a| a.id == id) {
+        let left = tenancy.left.iter().filter(|a| a.id != id).cloned().collect();
+        draft.put(Tenancy { left, ..tenancy.as_ref().clone() });
+    }
 }
 
 /// What an agent says of its ways, as far as it concerns one buyer.

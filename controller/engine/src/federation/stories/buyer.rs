@@ -6,8 +6,8 @@ use chandler_protocol::lease::LeaseGrant;
 use chandler_protocol::{AssignmentId, HostId, Micros, PartyId, Timestamp};
 
 use super::super::{
-    HostNews, LeaseState, News, Orders, Side, bought, contested, demand, given_back, heard, receive, reclaimed, refuse,
-    supply, unleased, unused, wanted, watched, words,
+    HostNews, LeaseState, News, Orders, Side, bought, contested, demand, forgotten, given_back, heard, receive,
+    reclaimed, refuse, supply, unknown, unleased, unused, wanted, watched, words,
 };
 use super::controller::{Controller, domain};
 use super::wire::{About, Ask, Reply};
@@ -120,6 +120,8 @@ impl Controller {
             }
             Reply::News(news) => return self.news(seller, &news),
             Reply::Lease(id, Ok(word)) => self.transact(|draft| {
+                // A seller that has just sold it knows no orders for it, or has forgotten them.
+                talk.said.remove(&word.host);
                 if let Err(why) = bought(draft, seller, &word) {
                     refuse(draft, id, &why);
                 }
@@ -181,7 +183,9 @@ impl Controller {
     fn news(&mut self, seller: PartyId, news: &News) -> Vec<Ask> {
         let known: BTreeSet<HostId> = self.hosts_of(seller).into_iter().collect();
         let grants = self.transact(|draft| take(draft, seller, &known, news));
-        grants.into_iter().map(|(host, grant)| Ask::Grant(host, grant)).collect()
+        self.transact(|draft| forgotten(draft, seller, &news.leases));
+        let grants = grants.into_iter().map(|(host, grant)| Ask::Grant(host, grant));
+        grants.chain(unknown(&self.model, seller, &news.leases).into_iter().map(Ask::End)).collect()
     }
 }
 

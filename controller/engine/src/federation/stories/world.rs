@@ -65,7 +65,7 @@ impl World {
             world.controllers[1].offers(n, price, Micros::from_secs(40));
         }
         world.trade(0, 1);
-        for _ in 0..3 {
+        for _ in 0..8 {
             world.tick(1);
         }
         world
