@@ -1,7 +1,7 @@
 //! Selling: a demand is cleared, the winner's capacity reserved, and a lease goes through its life.
 
 use chandler_protocol::state::Phase;
-use chandler_protocol::{AssignmentId, Digest, Micros, Timestamp};
+use chandler_protocol::{AssignmentId, Digest, Micros, SiteId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::{book, leaving, offer_of};
@@ -13,7 +13,7 @@ use crate::event::Noun;
 use crate::market::book::Book;
 use crate::market::clearing::{Call, Clearing, Rule, clear};
 use crate::market::demand::{Demand as Cleared, Qualified};
-use crate::model::Change;
+use crate::model::{Change, Model};
 use crate::partner::{Partner, PartnerState};
 
 /// How long a reservation is held for its buyer.
@@ -192,7 +192,7 @@ fn sweep_one(draft: &mut Draft<'_>, lease: &Lease) {
         }
         _ => {}
     }
-    let notice = offer_of(&draft.model, lease.host).map_or(Micros::ZERO, |(_, p)| p.offer.reclaim_notice);
+    let notice = notice_of(&draft.model, lease.site);
     match (has_to_go(draft, lease), lease.state) {
         (Some(why), LeaseState::Active | LeaseState::Reserved) => {
             let Some(next) = lease.to(LeaseState::Reclaiming, draft.now, &why) else { return };
@@ -207,6 +207,13 @@ fn sweep_one(draft: &mut Draft<'_>, lease: &Lease) {
         }
         _ => {}
     }
+}
+
+/// How long before a host is taken back its buyers are told: as its site's newest offer says, also when that is over. Who
+/// withdraws an offer has promised the notice all the same.
+fn notice_of(model: &Model, site: SiteId) -> Micros {
+    let of_site = model.offers.values().filter(|p| p.offer.site == site);
+    of_site.max_by_key(|p| p.offer.posted_at).map_or(Micros::ZERO, |p| p.offer.reclaim_notice)
 }
 
 /// Why a lease has to end, in one sentence.

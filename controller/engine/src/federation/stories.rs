@@ -27,6 +27,8 @@ use crate::service::OperatingStatus;
 
 /// How many seeds each story is told for.
 const SEEDS: u64 = 50;
+/// The same for stories that have few turns.
+const FEW: u64 = 20;
 
 /// A state that one copy at a time writes, or none.
 fn stateful(exclusive: bool) -> impl FnOnce(&mut OrderSpec) {

@@ -124,6 +124,11 @@ impl Machine {
         }
     }
 
+    /// Leaves a number out, as if something had been metered under it.
+    pub(super) fn skips(&mut self) {
+        self.sequence += 1;
+    }
+
     /// Takes in desired state: what it does not name is left as it is, and what has an older epoch is refused.
     pub(super) fn desired(&mut self, all: &[Assignment], now: Timestamp) {
         let wiped: Vec<_> = self.copies.iter().filter(|(_, c)| c.wiped).map(|(id, _)| *id).collect();

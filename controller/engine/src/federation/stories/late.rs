@@ -10,7 +10,7 @@ fn story(seed: u64, weather: Weather, crashes: bool) {
     let mut world = World::new(seed);
     world.wire.weather = weather;
     ordered(&mut world, stateful(seed % 4 != 3));
-    for second in 0..80 {
+    for second in 0..110 {
         plot(&mut world, second);
         if crashes && world.wire.dice.percent(4) {
             let who = usize::try_from(world.wire.dice.below(2)).unwrap();

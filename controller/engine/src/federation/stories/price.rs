@@ -7,12 +7,12 @@ use super::check;
 use super::controller::{host, party};
 use super::wire::Reply;
 use super::world::World;
-use super::{SEEDS, done, ordered, stateful};
+use super::{FEW, done, ordered, stateful};
 
 /// What is paid for what runs stays what was agreed, whatever is posted, or said of the lease, later.
 #[test]
 fn a_price_that_was_agreed_stays() {
-    for seed in 0..SEEDS {
+    for seed in 0..FEW {
         let mut world = World::new(seed);
         ordered(&mut world, stateful(seed % 2 == 0));
         let raised = world.wire.dice.below(12);
@@ -43,7 +43,7 @@ fn a_price_that_was_agreed_stays() {
 /// Raised between the look and the purchase: nobody pays more than the order allows.
 #[test]
 fn nobody_pays_more_than_the_order_allows() {
-    for seed in 0..SEEDS {
+    for seed in 0..FEW {
         let mut world = World::new(seed);
         // Own machine: 66 a month. The order allows 70.
         ordered(&mut world, |spec| {

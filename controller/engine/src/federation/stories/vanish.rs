@@ -10,16 +10,16 @@ use crate::order::{Action, OnLoss};
 /// back.
 pub(super) fn plot(world: &mut World, second: i64) {
     match second {
-        8 => {
+        12 => {
             world.moves("notes", 12);
         }
-        16 => {
+        32 => {
             world.moves("notes", 1);
         }
-        24 => {
+        52 => {
             world.moves("notes", 11);
         }
-        34 => {
+        72 => {
             world.controllers[0].order("notes", Action::Delete, |_| {});
         }
         _ => {}
@@ -27,7 +27,7 @@ pub(super) fn plot(world: &mut World, second: i64) {
 }
 
 /// The words of the plot, roughly: the partner vanishes after each of them in turn.
-const WORDS: u64 = 280;
+const WORDS: u64 = 480;
 
 fn story(seed: u64, deletes: bool) {
     let hows = [How::Cut, How::Crash, How::Power];
@@ -38,14 +38,14 @@ fn story(seed: u64, deletes: bool) {
     world.vanishes = Some((after, how));
     ordered(&mut world, stateful(seed % 4 != 3));
     let mut back = None;
-    for second in 0..60 + lasts {
+    for second in 0..100 + lasts {
         if world.vanishes.is_none() && back.is_none() {
             back = Some(second + lasts);
         }
         if back == Some(second) {
             world.vanish(how, true);
         }
-        if second < 34 || deletes {
+        if second < 72 || deletes {
             plot(&mut world, second);
         }
         world.tick(1);
@@ -89,8 +89,8 @@ fn a_partner_that_never_comes_back_is_not_waited_for() {
             stateful(seed % 2 == 0)(spec);
             spec.policy.mobility.on_loss = OnLoss::StartEmpty;
         });
-        for second in 0..100 {
-            if second < 34 {
+        for second in 0..130 {
+            if second < 72 {
                 plot(&mut world, second);
             }
             world.tick(1);
