@@ -5,6 +5,8 @@
 //! two decisions at the same moment cannot differ. A partner can so decide against itself only: what a buyer offers it
 //! pays, what a seller does not ask for any more it gives up.
 
+#[cfg(test)]
+mod cases;
 mod sweep;
 
 use chandler_protocol::text::{TEXT_MAX, clean};

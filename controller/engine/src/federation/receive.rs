@@ -1,6 +1,9 @@
 //! Receipts, as the buyer takes them: each is compared with what the buyer knows itself; what both know is paid and
 //! charged on, the rest is held.
 
+#[cfg(test)]
+mod cases;
+
 use std::sync::Arc;
 
 use chandler_protocol::{Micros, PartyId};
