@@ -18,7 +18,7 @@ mod tenancy;
 mod watch;
 mod word;
 
-pub use buy::{bought, demand, given_back, reclaimed, refuse, unleased, unused, wanted};
+pub use buy::{bought, demand, given_back, reclaimed, refuse, unheld, unleased, unused, wanted};
 pub use catalogue::{Posted, lots, offer_of};
 pub use chain::{Chain, Sums};
 pub use contest::{

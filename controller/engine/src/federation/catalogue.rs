@@ -95,7 +95,7 @@ fn free(model: &Model, host: &Host, offer: &Offer) -> Capacity {
 }
 
 /// Why a host takes no new lease now, in one sentence; `None`: it does.
-pub fn closed(model: &Model, host: &Host, offer: &Offer, now: Timestamp) -> Option<String> {
+pub(super) fn closed(model: &Model, host: &Host, offer: &Offer, now: Timestamp) -> Option<String> {
     if offer.state != OfferState::Active {
         return Some(format!("the offer is {}", offer.state.as_str()));
     }
@@ -106,7 +106,7 @@ pub fn closed(model: &Model, host: &Host, offer: &Offer, now: Timestamp) -> Opti
 }
 
 /// Why what runs on a host has to leave it, in one sentence.
-pub fn leaving(model: &Model, host: &Host, offer: &Offer, now: Timestamp) -> Option<String> {
+pub(super) fn leaving(model: &Model, host: &Host, offer: &Offer, now: Timestamp) -> Option<String> {
     if offer.state.is_final() {
         return Some(format!("the offer is {}", offer.state.as_str()));
     }
@@ -125,7 +125,7 @@ pub fn leaving(model: &Model, host: &Host, offer: &Offer, now: Timestamp) -> Opt
 }
 
 /// The lots of some hosts as they are laid before a clearing.
-pub fn book(model: &Model, hosts: impl Iterator<Item = HostId>, now: Timestamp) -> Vec<LotOffer> {
+pub(super) fn book(model: &Model, hosts: impl Iterator<Item = HostId>, now: Timestamp) -> Vec<LotOffer> {
     let mut lots = Vec::new();
     for host in hosts.filter_map(|id| model.hosts.get(&id)) {
         let Some(site) = model.sites.get(&host.site).filter(|s| s.home.is_none()) else { continue };

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use chandler_protocol::state::{Assignment, ObservedAssignment, Phase, Target};
 use chandler_protocol::way::{Door, Grant, Notice, ObservedWays, Permit, Ways};
-use chandler_protocol::{AssignmentId, HostId, PartyId, ServiceId};
+use chandler_protocol::{AssignmentId, HostId, Micros, PartyId, ServiceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::lease::{Lease, LeaseState, Side};
@@ -123,13 +123,21 @@ fn sold_to(model: &Model, buyer: PartyId, host: HostId, id: AssignmentId) -> Opt
     (lease.side == Side::Sold && lease.partner == buyer && lease.host == host).then_some(lease.as_ref())
 }
 
-/// What the buyers' software shall do on a host. What is leased no more is stopped; its state stays until the buyer has
-/// it wiped.
-pub fn desired(model: &Model, host: HostId) -> Vec<Assignment> {
+/// How long the state of what is leased no more is kept for its buyer.
+const KEPT: Micros = Micros::from_secs(86_400);
+
+/// What the buyers' software shall do on a host. What is leased no more is stopped; its state is kept for a day.
+pub fn desired(model: &Model, host: HostId, now: Timestamp) -> Vec<Assignment> {
     let of_host = model.tenancies_of(host).flat_map(|t| t.orders.assignments.iter().map(move |a| (t.buyer, a)));
     let told = of_host.filter_map(|(buyer, a)| {
         let lease = sold_to(model, buyer, host, a.id)?;
-        let target = if lease.is_open() || !runs(a.target) { a.target } else { Target::Stopped };
+        let ended = lease.closed.as_ref().map(|c| now.since(c.at));
+        let target = match ended {
+            None => a.target,
+            Some(ago) if ago > KEPT => Target::Wiped,
+            Some(_) if runs(a.target) => Target::Stopped,
+            Some(_) => a.target,
+        };
         Some(Assignment { target, ..a.clone() })
     });
     told.collect()

@@ -19,9 +19,7 @@ use crate::fleet::Capacity;
 use crate::site::Rates;
 
 /// Most lots in one catalogue.
-pub const LOTS_MAX: usize = 100_000;
-/// Most candidates of one demand.
-pub const CANDIDATES_MAX: usize = 10_000;
+pub(super) const LOTS_MAX: usize = 100_000;
 
 /// Everything that one partner offers to another.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,7 +107,7 @@ pub struct Demand {
     pub wanted: Capacity,
     /// The most that is paid for the whole of it, an hour.
     pub cap: MicroMoney,
-    /// The hosts that would do, by the buyer's own rules; at most [`CANDIDATES_MAX`].
+    /// The hosts that would do, by the buyer's own rules; at most [`crate::market::demand::CANDIDATES_MAX`].
     pub candidates: Vec<Qualified>,
 }
 
