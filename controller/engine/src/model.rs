@@ -22,7 +22,7 @@ use crate::assurance::Indicators;
 use crate::catalogue::Offering;
 use crate::criteria::ProviderCriteria;
 use crate::event::Event;
-use crate::federation::{Chain, Lease, Market, Posted, Side, Tenancy};
+use crate::federation::{Chain, Lease, Market, Posted, Reputation, Side, Tenancy};
 use crate::finance::dispute::{Dispute, DisputeId};
 use crate::finance::netting::Settlement;
 use crate::finance::receipt::Receipt;
@@ -261,6 +261,8 @@ records! {
     Settlement settlements: (PartyId, String) => Settlement, |v: &Settlement| (v.partner, v.month.clone()), |v: &Settlement| format!("{}/{}", v.partner, v.month);
     /// What buyers say about hosts.
     Tenancy tenancies: (HostId, PartyId) => Tenancy, |v: &Tenancy| (v.host, v.buyer), |v: &Tenancy| format!("{}/{}", v.host, v.buyer);
+    /// What sellers did, by site.
+    Reputation reputations: SiteId => Reputation, |v: &Reputation| v.site, |v: &Reputation| v.site.to_string();
     /// Bills.
     Bill bills: BillId => Bill, |v: &Bill| v.id, |v: &Bill| v.id.to_string();
     /// Partners: other controllers that capacity is sold to or bought from.
@@ -330,6 +332,7 @@ from_record!(
     Dispute,
     Settlement,
     Tenancy,
+    Reputation,
     Bill,
     Partner,
     Invitation

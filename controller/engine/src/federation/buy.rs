@@ -7,6 +7,9 @@ use chandler_protocol::state::{Assignment as Told, Failure, ObservedAssignment, 
 use chandler_protocol::{AssignmentId, HostId, MicroMoney, PartyId, Timestamp};
 
 use super::lease::{Closed, Lease, LeaseState, Party, Side};
+use super::repute;
+use super::term;
+use super::watch::Watch;
 use super::word::{Demand, LeaseWord, Orders, Qualified};
 use crate::draft::Draft;
 use crate::event::Noun;
@@ -161,7 +164,7 @@ pub fn bought(draft: &mut Draft<'_>, partner: PartyId, word: &LeaseWord) -> Resu
         closed: None,
         idle: false,
         metered: chandler_protocol::Micros::ZERO,
-        watch: super::watch::Watch { epoch: assignment.epoch, ..super::watch::Watch::default() },
+        watch: Watch { epoch: assignment.epoch, term: repute::bought(draft, word), ..Watch::default() },
     });
     // Where it is and what is paid was settled by the clearing, not by what was posted when the place was chosen.
     let site = draft.model.hosts.get(&word.host).map_or(assignment.site, |h| h.site);
@@ -180,13 +183,16 @@ fn party(model: &Model, id: PartyId) -> String {
 }
 
 fn go_on(draft: &mut Draft<'_>, lease: &Lease, word: &LeaseWord) -> Result<(), String> {
-    if word.rates != lease.rates || word.host != lease.host || word.capacity != lease.capacity {
+    let rates = [lease.rates, lease.rates_to_come()];
+    if !rates.contains(&word.rates) || word.host != lease.host || word.capacity != lease.capacity {
         return Err(format!("{}: what was agreed does not change while it lasts", word.id));
     }
     if word.state == LeaseState::Reclaiming {
         let at = word.ends_in.map_or(draft.now, |left| draft.now.after(left));
         reclaimed(draft, lease.host, Some(at));
     }
+    term::hear(draft, lease, word);
+    let Some(lease) = draft.model.leases.get(&word.id).cloned() else { return Ok(()) };
     if lease.state == word.state || !lease.state.may_become(word.state) {
         return Ok(());
     }
@@ -196,8 +202,9 @@ fn go_on(draft: &mut Draft<'_>, lease: &Lease, word: &LeaseWord) -> Result<(), S
     let by = word.closed_by.unwrap_or(Party::Seller);
     let ended = word.state == LeaseState::Closed;
     let closed = ended.then(|| Closed { at: draft.now, by, reason: text.clone() });
-    draft.put(Lease { state: word.state, since: draft.now, closed, reason: text.clone(), ..lease.clone() });
+    draft.put(Lease { state: word.state, since: draft.now, closed, reason: text.clone(), ..lease.as_ref().clone() });
     if ended {
+        repute::taken(draft, &lease, by);
         lost(draft, lease.id, &format!("the lease ended: {text}"));
     }
     Ok(())
@@ -216,6 +223,7 @@ pub fn given_back(draft: &mut Draft<'_>, id: AssignmentId, reason: &str) {
         reason: reason.to_owned(),
         ..lease.as_ref().clone()
     });
+    repute::taken(draft, &lease, Party::Buyer);
 }
 
 /// The host is taken back at a moment, or is not any more.

@@ -4,14 +4,16 @@ use chandler_protocol::{Digest, HostId, MicroMoney, OfferId, PartyId, Timestamp}
 use serde::{Deserialize, Serialize};
 
 use super::lease::Side;
+use super::repute::{odds, risk};
 use super::word::{Lot, LotKind};
 use crate::availability::estimate;
 use crate::fleet::{Capacity, Host, HostState};
+use crate::market::clearing::Hourly;
 use crate::market::lot::{LotOffer, commitment_of};
 use crate::market::offer::{Offer, OfferState, open_until};
 use crate::model::Model;
 use crate::placement::is_overdrawn;
-use crate::site::{Site, SiteRole};
+use crate::site::{Rates, Site, SiteRole};
 
 /// An offer with what binds it: its owner cannot say afterwards that it asked for something else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +77,7 @@ fn lot(model: &Model, host: &Host, site: &Site, posted: &Posted, buyer: PartyId,
         availability: offer.availability,
         history: host.history,
         notice: offer.reclaim_notice,
+        odds: odds(model, site, now),
         min_term: offer.min_term,
         closed,
         connected: model.pulse(host.id).connected,
@@ -128,9 +131,15 @@ pub(super) fn leaving(model: &Model, host: &Host, offer: &Offer, now: Timestamp)
     }
 }
 
-/// The lots of some hosts as they are laid before a clearing.
-pub(super) fn book(model: &Model, hosts: impl Iterator<Item = HostId>, now: Timestamp) -> Vec<LotOffer> {
+/// The lots of some hosts as they are laid before a clearing of a demand for `wanted`.
+pub(super) fn book(
+    model: &Model,
+    hosts: impl Iterator<Item = HostId>,
+    wanted: Capacity,
+    now: Timestamp,
+) -> Vec<LotOffer> {
     let mut lots = Vec::new();
+    let hour = usual_hour(model, wanted);
     for host in hosts.filter_map(|id| model.hosts.get(&id)) {
         let Some(site) = model.sites.get(&host.site).filter(|s| s.home.is_none()) else { continue };
         for posted in model.offers_of(site.id) {
@@ -145,7 +154,7 @@ pub(super) fn book(model: &Model, hosts: impl Iterator<Item = HostId>, now: Time
                 free: free(model, host, offer),
                 country: offer.residency.clone(),
                 availability: predicted.min(offer.availability),
-                risk: MicroMoney(0),
+                risk: risk(odds(model, site, now), hour),
                 closed: closed(model, host, offer, now),
                 salt: posted.salt,
                 commitment: posted.commitment,
@@ -153,6 +162,22 @@ pub(super) fn book(model: &Model, hosts: impl Iterator<Item = HostId>, now: Time
         }
     }
     lots
+}
+
+/// What an hour of `wanted` usually costs here, at the mean of the rates of all leases that are remembered; nothing
+/// before the first.
+///
+/// What is at stake must not follow from what is asked in the same clearing: an owner could otherwise lower its own risk,
+/// or raise another's, by asking for something else than it wants.
+fn usual_hour(model: &Model, wanted: Capacity) -> MicroMoney {
+    let (mut cores, mut gibs, mut sold) = (0_i128, 0_i128, 0_i128);
+    for lease in model.leases.values().filter(|l| l.side == Side::Sold) {
+        cores += i128::from(lease.rates.core_hour.0);
+        gibs += i128::from(lease.rates.gib_hour.0);
+        sold += 1;
+    }
+    let mean = |sum: i128| MicroMoney(i64::try_from(sum / sold.max(1)).unwrap_or(0));
+    Hourly::new(wanted).cost(Rates { core_hour: mean(cores), gib_hour: mean(gibs) })
 }
 
 /// The offer under which a host is sold, if it is.

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::catalogue::{book, leaving, offer_of};
 use super::lease::{Closed, Lease, LeaseState, Party, Side};
+use super::repute::{self, sold};
 use super::tenancy::Tenancy;
+use super::term;
+use super::watch::Watch;
 use super::word::{Demand, Orders};
 use crate::draft::Draft;
 use crate::event::Noun;
@@ -94,7 +97,7 @@ pub fn reserve(
         closed: None,
         idle: false,
         metered: Micros::ZERO,
-        watch: super::watch::Watch::default(),
+        watch: Watch { term: repute::begun(draft, award.host), ..Watch::default() },
     };
     told(draft, &lease, "", &format!("sold to {}: {}", buyer.name, lease.reason));
     draft.put(lease.clone());
@@ -116,7 +119,7 @@ fn cleared(draft: &mut Draft<'_>, buyer: &Partner, id: AssignmentId, demand: &De
         same: Vec::new(),
     };
     wanted.check().map_err(|e| Unsold::Demand(e.field, e.what))?;
-    let lots = book(&draft.model, demand.candidates.iter().map(|c| c.host), draft.now);
+    let lots = book(&draft.model, demand.candidates.iter().map(|c| c.host), demand.wanted, draft.now);
     let call = Call { rule: market.rule, seed: market.seed, at: draft.now, previous: market.head };
     let record = clear(&call, &wanted, &Book::open(lots)).map_err(|e| Unsold::Demand(e.field, e.what))?;
     draft.put(Market { head: record.hash, cleared: market.cleared + 1, ..market.as_ref().clone() });
@@ -149,6 +152,7 @@ pub fn close(draft: &mut Draft<'_>, id: AssignmentId, by: Party, reason: &str) {
     let next = Lease { closed, ..next };
     told(draft, &next, lease.state.as_str(), reason);
     draft.put(next);
+    sold(draft, &lease, by);
     if by == Party::Buyer {
         forget(draft, &lease);
     }
@@ -187,8 +191,12 @@ fn sweep_one(draft: &mut Draft<'_>, lease: &Lease) {
         }
         _ => {}
     }
+    repute::each_month(draft, lease);
+    let Some(lease) = draft.model.leases.get(&lease.id).cloned() else { return };
+    term::announce(draft, &lease);
+    let Some(lease) = draft.model.leases.get(&lease.id).cloned() else { return };
     let notice = offer_of(&draft.model, lease.host).map_or(Micros::ZERO, |(_, p)| p.offer.reclaim_notice);
-    match (has_to_go(draft, lease), lease.state) {
+    match (has_to_go(draft, &lease), lease.state) {
         (Some(why), LeaseState::Active | LeaseState::Reserved) => {
             let Some(next) = lease.to(LeaseState::Reclaiming, draft.now, &why) else { return };
             let next = Lease { ends_at: Some(draft.now.after(notice)), ..next };

@@ -14,6 +14,7 @@ use chandler_protocol::{AssignmentId, HostId, MicroMoney, Micros, PartyId, Ppm, 
 use serde::{Deserialize, Serialize};
 
 use super::lease::{LeaseState, Party};
+use super::repute::Odds;
 use crate::availability::History;
 use crate::fleet::Capacity;
 use crate::site::Rates;
@@ -75,6 +76,9 @@ pub struct Lot {
     pub history: History,
     /// How long before it is taken back a buyer is told.
     pub notice: Micros,
+    /// What its seller has to be expected to do, as the home has it in its books.
+    #[serde(default)]
+    pub odds: Odds,
     /// The least time that is paid for.
     pub min_term: Micros,
     /// Why it takes no new lease now; absent: it does.
@@ -144,6 +148,22 @@ pub struct LeaseWord {
     /// Why it is so, in one sentence.
     #[serde(default)]
     pub reason: String,
+    /// How long before a higher rate counts, pinned with the rates.
+    #[serde(default)]
+    pub price_notice: Micros,
+    /// Higher rates that will hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextRates>,
+}
+
+/// Higher rates that will hold for a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NextRates {
+    /// What is paid then.
+    pub rates: Rates,
+    /// How long until then.
+    pub starts_in: Micros,
 }
 
 /// All that one buyer's software shall do on one host. Whole; replaces what was said under a lower generation.

@@ -5,6 +5,7 @@ use chandler_protocol::{HostId, Micros, PartyId, ServiceId, Timestamp};
 use super::{Closing, HostView};
 use crate::availability::estimate;
 use crate::criteria::Closed;
+use crate::federation::expected;
 use crate::fleet::{Capacity, Host, HostState};
 use crate::model::Model;
 use crate::service::AllocationState;
@@ -58,6 +59,7 @@ fn view<'m>(model: &'m Model, host: &'m Host, now: Timestamp) -> Option<HostView
         reserved: model.reserved.get(&host.id).copied().unwrap_or_default(),
         own: None,
         recent_failures: u32::try_from(recent).unwrap_or(u32::MAX),
+        odds: expected(model, host, site, now),
     })
 }
 
