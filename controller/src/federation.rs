@@ -31,6 +31,7 @@ pub use self::client::{CallError, FederationClient};
 pub use self::identity::Identity;
 pub use self::listener::Listener;
 pub use self::peer::Peer;
+pub(crate) use self::seller::Part;
 use crate::link::Sessions;
 use crate::store::Writer;
 use crate::store::blobs::Blobs;

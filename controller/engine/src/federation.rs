@@ -9,29 +9,37 @@ mod buy;
 mod catalogue;
 mod chain;
 mod contest;
+mod cover;
 mod lease;
 mod meter;
 mod receive;
+mod repute;
 mod sell;
 #[cfg(test)]
 mod stories;
 mod supply;
 mod tenancy;
+mod term;
 mod watch;
 mod word;
 
-pub use buy::{bought, demand, forgotten, given_back, reclaimed, refuse, unknown, unleased, unused, wanted};
+pub use buy::{bought, demand, forgotten, given_back, reclaimed, refuse, unheld, unknown, unleased, unused, wanted};
 pub use catalogue::{Posted, lots, offer_of};
 pub use chain::{Chain, Sums};
 pub use contest::{
     Contested, DisputeWord, WORDS_MAX, contested, countersign, hear, heard, propose, say, sweep as sweep_disputes,
     words,
 };
+pub use cover::{Covered, coverage};
+pub(crate) use cover::{gaps_risk, supplied};
 pub use lease::{Closed, Lease, LeaseState, Party, Side};
 pub use meter::rate_sold;
 pub use receive::{Untaken, receive};
+pub(crate) use repute::{CREDIT, CREDIT_UNAGREED, PROVISIONING_HOURS, expected, lost};
+pub use repute::{Odds, Reputation, month_at_risk, odds, prior};
 pub use sell::{Market, Unsold, close, reserve, sweep};
 pub use supply::supply;
 pub use tenancy::{Tenancy, desired, guest_ways, guests, take_orders, ways_of};
+pub use term::{Raise, Term};
 pub use watch::{Watch, watched};
-pub use word::{Catalogue, Demand, HostNews, LeaseWord, Lot, LotKind, News, Orders, Qualified};
+pub use word::{Catalogue, Demand, HostNews, LeaseWord, Lot, LotKind, News, NextRates, Orders, Qualified};

@@ -8,6 +8,7 @@ use chandler_protocol::{Bytes, HostId, Micros, MilliCpu, PartyId, Ppm, SiteId, T
 use serde::{Deserialize, Serialize};
 
 use crate::availability::History;
+use crate::federation::Odds;
 
 /// How a host is, as the controller knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -125,6 +126,9 @@ pub struct LotTerms {
     pub availability: Ppm,
     /// How long before it is taken back the buyer is told.
     pub notice: Micros,
+    /// What to expect of the seller, as its controller says; the buyer has its own opinion too.
+    #[serde(default)]
+    pub odds: Odds,
     /// The least time that is paid for.
     pub min_term: Micros,
     /// Why it takes no new lease, if so.

@@ -10,6 +10,7 @@ pub(crate) mod example;
 #[cfg(test)]
 mod stories;
 
+pub(crate) use admit::unserved;
 pub use admit::{admit, cancel};
 pub(crate) use advance::note_failure;
 pub use advance::{advance, observe};

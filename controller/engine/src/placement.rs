@@ -1,7 +1,7 @@
 //! Placement: the cheapest hosts on which an SLA holds, and why not the others.
 //!
-//! `filter -> price -> choose`, each in a file of its own. Deterministic: candidates are ordered by (price, host
-//! id), all numbers are integers. A host that is refused keeps the first rule that refused it, with its numbers.
+//! `filter -> price -> choose`, each in a file of its own. Deterministic: candidates are ordered by (price and
+//! risk, host id), all numbers are integers. A host that is refused keeps the first rule that refused it, with its numbers.
 
 mod alternatives;
 #[cfg(test)]
@@ -15,6 +15,7 @@ mod knob;
 #[cfg(test)]
 mod laws;
 mod price;
+mod risk;
 mod search;
 mod value;
 mod view;
@@ -24,6 +25,7 @@ use chandler_protocol::workload::WorkloadSpec;
 use chandler_protocol::{DecisionId, HostId, MicroMoney, Micros, PartyId, Ppm, ServiceId, SiteId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::federation::Odds;
 use crate::fleet::{Capacity, Host, HostState};
 use crate::order::Policy;
 use crate::service::{PriceTerms, Trigger};
@@ -34,6 +36,7 @@ pub use alternatives::{BOTH, around};
 pub use choose::{Standing, is_placeable, place, standing};
 pub use explain::decision;
 pub use price::{HOURS_PER_MONTH, MonthlyPrice, monthly};
+pub(crate) use view::is_overdrawn;
 pub use view::{access_rtt, views, views_of};
 
 /// Version of the rules below; kept with every decision.
@@ -72,6 +75,8 @@ pub struct HostView<'m> {
     pub own: Option<Capacity>,
     /// How often software failed on it in the last hour.
     pub recent_failures: u32,
+    /// What may go wrong at its seller's; nothing at a computer of one's own.
+    pub odds: Odds,
 }
 
 /// Why a host takes no new work and is left.
@@ -87,6 +92,8 @@ pub enum Closing {
     Hours,
     /// Its owner takes it back soon.
     Reclaimed,
+    /// Its owner offers less now than is reserved on it.
+    Owner,
 }
 
 impl Closing {
@@ -98,6 +105,7 @@ impl Closing {
             Self::Maintenance => "is at a site that is worked on now or soon",
             Self::Hours => "is at a site whose hours are over now or soon",
             Self::Reclaimed => "is taken back by its owner soon",
+            Self::Owner => "is needed by its owner now or soon",
         }
     }
 }
@@ -214,6 +222,9 @@ pub struct Candidate {
     pub role: SiteRole,
     /// What one copy there costs a month.
     pub price: MonthlyPrice,
+    /// What to expect that may go wrong there costs a month, beside the price: it is not paid, and decides between hosts.
+    #[serde(default)]
+    pub risk: MicroMoney,
     /// What to expect of one copy there.
     pub predicted: Predicted,
     /// The rates it is paid by.

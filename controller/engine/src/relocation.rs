@@ -269,7 +269,7 @@ fn stay(outcome: &mut Outcome, views: &[placement::HostView<'_>], request: &Requ
 }
 
 /// The software's own answer time as measured on its hosts, without the way there.
-fn response_p95(model: &crate::model::Model, service: &Service) -> Micros {
+pub(crate) fn response_p95(model: &crate::model::Model, service: &Service) -> Micros {
     model
         .assignments_of(service.id)
         .filter_map(|a| a.observed.as_ref())

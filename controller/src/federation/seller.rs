@@ -19,6 +19,7 @@ use chandler_engine::federation::{Lease, Side};
 use chandler_engine::model::Model;
 use chandler_protocol::AssignmentId;
 
+pub(crate) use self::log::Part;
 pub(super) use self::orders::Holds;
 pub(super) use self::receipt::{CONTEXT, Countersignature, Receipts, Signed};
 use super::document::Refusal;

@@ -11,7 +11,7 @@ use chandler_protocol::artifact::{BulkRequest, BulkResponse, CHUNKS_PER_REQUEST}
 use chandler_protocol::frame::BULK_MAX;
 use chandler_protocol::text::is_inner_path;
 use chandler_protocol::workload::{Software, WorkloadSpec};
-use chandler_protocol::{Digest, HostId};
+use chandler_protocol::{Digest, HostId, Timestamp};
 
 use super::listener::Shared;
 use super::session::{LinkError, authenticate, receive, send};
@@ -57,7 +57,7 @@ async fn answer(
         BulkRequest::PutOutput { assignment, path, digest, length, .. } => {
             let model = shared.writer.snapshot();
             let own = model.assignments.get(&assignment).filter(|a| a.host == host).map(|a| a.spec.clone());
-            let guest = || federation::desired(&model, host).into_iter().find(|a| a.id == assignment).map(|a| a.spec);
+            let guest = || federation::desired(&model, host, Timestamp(0)).into_iter().find(|a| a.id == assignment).map(|a| a.spec);
             let wanted =
                 |spec: &WorkloadSpec| matches!(path.as_str(), "stdout" | "stderr") || spec.outputs.contains(&path);
             let response = if !own.or_else(guest).is_some_and(|spec| wanted(&spec)) || !is_inner_path(&path) {
@@ -85,7 +85,7 @@ fn needs(model: &Model, host: HostId, digest: Digest) -> bool {
         let software = matches!(&spec.software, Software::Artifact { digest: d, .. } if *d == digest);
         software || spec.inputs.iter().any(|i| i.digest == digest)
     };
-    let guests = || federation::desired(model, host);
+    let guests = || federation::desired(model, host, Timestamp(0));
     model.assignments_of_host(host).any(|a| wants(&a.spec)) || guests().iter().any(|a| wants(&a.spec))
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use chandler_engine::model::Model;
 use chandler_engine::{federation, way};
 
-use chandler_protocol::HostId;
+use chandler_protocol::{HostId, Timestamp};
 use chandler_protocol::command::Command;
 use chandler_protocol::frame::{CONTROL_MAX, encode};
 use chandler_protocol::handshake::VERSION_MOVES;
@@ -105,7 +105,7 @@ impl<'s> Speaker<'s> {
                 self.ways.told(generation, wanted);
             }
         }
-        let wanted = desired(&model, self.host, self.version);
+        let wanted = desired(&model, self.host, self.version, self.shared.writer.clock().now());
         if let Some(generation) = self.state.next(&wanted, model.generation, self.reported.state()) {
             let state = DesiredState { generation, assignments: wanted.clone() };
             send(tx, &ControllerMessage::Desired(state), CONTROL_MAX).await?;
@@ -158,13 +158,13 @@ impl<T: PartialEq> Level<T> {
 
 /// What a host shall run, from its assignments. Beyond what a frame holds, the rest waits until others are done: what is
 /// not named is left as it is, so that holding back is safe. What gives resources back goes first.
-fn desired(model: &Model, host: HostId, version: u16) -> Vec<Assignment> {
+fn desired(model: &Model, host: HostId, version: u16, now: Timestamp) -> Vec<Assignment> {
     let own = model.assignments_of_host(host).map(|a| {
         let told = Assignment { id: a.id, epoch: a.epoch, target: a.target, spec: a.spec.clone() };
         (a.observed.is_none(), told)
     });
     // What buyers say that their software shall do here is passed on as they said it.
-    let guests = federation::desired(model, host).into_iter().map(|a| (!model.guests.contains_key(&a.id), a));
+    let guests = federation::desired(model, host, now).into_iter().map(|a| (!model.guests.contains_key(&a.id), a));
     let mut all: Vec<_> = own.chain(guests).collect();
     all.sort_by_key(|(is_new, a)| (takes(a.target), *is_new, a.id));
     let list = all.into_iter().filter_map(|(_, a)| Some(Assignment { target: understood(a.target, version)?, ..a }));

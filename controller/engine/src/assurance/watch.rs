@@ -147,6 +147,9 @@ pub fn host_to(draft: &mut Draft<'_>, host: &Host, to: HostState, reason: &str) 
     };
     let note = if up { String::new() } else { reason.to_owned() };
     draft.put(Host { state: to, note, since: draft.now, history, ..host.clone() });
+    if to == HostState::Lost {
+        crate::federation::lost(draft, host.id);
+    }
 }
 
 #[cfg(test)]

@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chandler_protocol::inventory::{HostInventory, Offered};
 use chandler_protocol::state::{Assignment as Told, Failure, ObservedAssignment, Phase};
 use chandler_protocol::{AssignmentId, HostId, MicroMoney, Micros, PartyId, Timestamp};
 
 use super::lease::{Closed, Lease, LeaseState, Party, Side};
+use super::repute;
+use super::term;
+use super::watch::Watch;
 use super::word::{Demand, LeaseWord, Orders, Qualified};
 use crate::draft::Draft;
 use crate::event::Noun;
@@ -21,7 +25,8 @@ use crate::way;
 /// The assignments that need a lease of this partner and have none yet, in order of id.
 pub fn unleased(model: &Model, partner: PartyId) -> Vec<AssignmentId> {
     let all = hosts_of(model, partner).flat_map(|h| model.assignments_of_host(h));
-    let mut found: Vec<_> = all.filter(|a| !model.leases.contains_key(&a.id)).map(|a| a.id).collect();
+    let is_wanted = |a: &Assignment| a.state != AllocationState::Releasing && !model.leases.contains_key(&a.id);
+    let mut found: Vec<_> = all.filter(|a| is_wanted(a)).map(|a| a.id).collect();
     found.sort_unstable();
     found
 }
@@ -67,6 +72,14 @@ fn cap(model: &Model, service: &Service, assignment: &Assignment) -> MicroMoney 
     let left = (hour - i128::from(assignment.price.management_hour.0)).max(0);
     let cap = left * 100 / (100 + i128::from(assignment.price.margin_percent));
     MicroMoney(i64::try_from(cap).unwrap_or(AMOUNT_MAX).min(AMOUNT_MAX))
+}
+
+/// The assignments at this partner that are to go and have no lease: nothing can be told to them, and nothing runs there.
+pub fn unheld(model: &Model, partner: PartyId) -> Vec<AssignmentId> {
+    let all = hosts_of(model, partner).flat_map(|h| model.assignments_of_host(h));
+    let is_leased = |a: &Assignment| model.leases.get(&a.id).is_some_and(|l| l.is_open());
+    let gone = all.filter(|a| a.state == AllocationState::Releasing && !is_leased(a));
+    gone.map(|a| a.id).collect()
 }
 
 /// The leases of this partner that nothing of ours needs any more, in order of id.
@@ -189,7 +202,7 @@ pub fn bought(draft: &mut Draft<'_>, partner: PartyId, word: &LeaseWord) -> Resu
         closed: None,
         idle: false,
         metered: chandler_protocol::Micros::ZERO,
-        watch: super::watch::Watch { epoch: assignment.epoch, ..super::watch::Watch::default() },
+        watch: Watch { epoch: assignment.epoch, term: repute::bought(draft, word), ..Watch::default() },
     });
     // Where it is and what is paid was settled by the clearing, not by what was posted when the place was chosen.
     let site = draft.model.hosts.get(&word.host).map_or(assignment.site, |h| h.site);
@@ -208,13 +221,16 @@ fn party(model: &Model, id: PartyId) -> String {
 }
 
 fn go_on(draft: &mut Draft<'_>, lease: &Lease, word: &LeaseWord) -> Result<(), String> {
-    if word.rates != lease.rates || word.host != lease.host || word.capacity != lease.capacity {
+    let rates = [lease.rates, lease.rates_to_come()];
+    if !rates.contains(&word.rates) || word.host != lease.host || word.capacity != lease.capacity {
         return Err(format!("{}: what was agreed does not change while it lasts", word.id));
     }
     if word.state == LeaseState::Reclaiming {
         let at = word.ends_in.map_or(draft.now, |left| draft.now.after(left));
         reclaimed(draft, lease.host, Some(at));
     }
+    term::hear(draft, lease, word);
+    let Some(lease) = draft.model.leases.get(&word.id).cloned() else { return Ok(()) };
     if lease.state == word.state || !lease.state.may_become(word.state) {
         return Ok(());
     }
@@ -224,8 +240,9 @@ fn go_on(draft: &mut Draft<'_>, lease: &Lease, word: &LeaseWord) -> Result<(), S
     let by = word.closed_by.unwrap_or(Party::Seller);
     let ended = word.state == LeaseState::Closed;
     let closed = ended.then(|| Closed { at: draft.now, by, reason: text.clone() });
-    draft.put(Lease { state: word.state, since: draft.now, closed, reason: text.clone(), ..lease.clone() });
+    draft.put(Lease { state: word.state, since: draft.now, closed, reason: text.clone(), ..lease.as_ref().clone() });
     if ended {
+        repute::taken(draft, &lease, by);
         lost(draft, lease.id, &format!("the lease ended: {text}"));
     }
     Ok(())
@@ -244,6 +261,7 @@ pub fn given_back(draft: &mut Draft<'_>, id: AssignmentId, reason: &str) {
         reason: reason.to_owned(),
         ..lease.as_ref().clone()
     });
+    repute::taken(draft, &lease, Party::Buyer);
 }
 
 /// The host is taken back at a moment, or is not any more.
@@ -259,15 +277,40 @@ pub fn reclaimed(draft: &mut Draft<'_>, host: HostId, at: Option<Timestamp>) {
     draft.put(Host { terms: Some(LotTerms { reclaimed_at: at, ..terms }), ..known.as_ref().clone() });
 }
 
-/// The capacity cannot be had, or not any more: what was to run there cannot. What is on its way out anyway is gone.
+/// The capacity cannot be had: what was to run there cannot. What is on its way out anyway is gone. An order that nothing
+/// else can serve now has failed, as it would have been rejected had the last room been gone a moment earlier.
 pub fn refuse(draft: &mut Draft<'_>, id: AssignmentId, why: &str) {
+    let Some(assignment) = draft.model.assignments.get(&id).cloned() else { return };
+    let releasing = assignment.state == AllocationState::Releasing;
+    // Until its home says again what it has, it has no more than what is leased.
+    full(draft, &assignment);
     lost(draft, id, why);
+    if !releasing {
+        fulfilment::unserved(draft, assignment.service, why);
+    }
+}
+
+/// There is no more room on a host than what is used of it.
+fn full(draft: &mut Draft<'_>, refused: &Assignment) {
+    let Some(host) = draft.model.hosts.get(&refused.host).cloned() else { return };
+    let Some(inventory) = host.inventory.clone() else { return };
+    let held = draft.model.reserved.get(&host.id).copied().unwrap_or_default().minus(refused.reserved);
+    let offered = Offered { cpu: held.cpu, memory: held.memory, ..inventory.offered };
+    draft.put(Host { inventory: Some(HostInventory { offered, ..inventory }), ..host.as_ref().clone() });
 }
 
 fn lost(draft: &mut Draft<'_>, id: AssignmentId, why: &str) {
+    said(draft, id, Phase::Failed(Failure::Lease), why);
+    // Without a lease nothing can be told to it any more: what is to go has gone.
+    let goes = draft.model.assignments.get(&id).is_some_and(|a| a.state == AllocationState::Releasing);
+    if goes {
+        said(draft, id, Phase::Wiped, why);
+    }
+}
+
+/// Takes in a phase as if an agent had said it.
+fn said(draft: &mut Draft<'_>, id: AssignmentId, phase: Phase, why: &str) {
     let Some(assignment) = draft.model.assignments.get(&id).cloned() else { return };
-    let releasing = assignment.state == AllocationState::Releasing;
-    let phase = if releasing { Phase::Wiped } else { Phase::Failed(Failure::Lease) };
     let before = assignment.observed.clone();
     let seen = ObservedAssignment {
         id,

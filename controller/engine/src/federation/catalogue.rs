@@ -4,13 +4,16 @@ use chandler_protocol::{Digest, HostId, MicroMoney, OfferId, PartyId, Timestamp}
 use serde::{Deserialize, Serialize};
 
 use super::lease::Side;
+use super::repute::{odds, risk};
 use super::word::{Lot, LotKind};
 use crate::availability::estimate;
 use crate::fleet::{Capacity, Host, HostState};
+use crate::market::clearing::Hourly;
 use crate::market::lot::{LotOffer, commitment_of};
 use crate::market::offer::{Offer, OfferState, open_until};
 use crate::model::Model;
-use crate::site::{Site, SiteRole};
+use crate::placement::is_overdrawn;
+use crate::site::{Rates, Site, SiteRole};
 
 /// An offer with what binds it: its owner cannot say afterwards that it asked for something else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +77,7 @@ fn lot(model: &Model, host: &Host, site: &Site, posted: &Posted, buyer: PartyId,
         availability: offer.availability,
         history: host.history,
         notice: offer.reclaim_notice,
+        odds: odds(model, site, now),
         min_term: offer.min_term,
         closed,
         connected: model.pulse(host.id).connected,
@@ -95,7 +99,7 @@ fn free(model: &Model, host: &Host, offer: &Offer) -> Capacity {
 }
 
 /// Why a host takes no new lease now, in one sentence; `None`: it does.
-pub fn closed(model: &Model, host: &Host, offer: &Offer, now: Timestamp) -> Option<String> {
+pub(super) fn closed(model: &Model, host: &Host, offer: &Offer, now: Timestamp) -> Option<String> {
     if offer.state != OfferState::Active {
         return Some(format!("the offer is {}", offer.state.as_str()));
     }
@@ -106,7 +110,7 @@ pub fn closed(model: &Model, host: &Host, offer: &Offer, now: Timestamp) -> Opti
 }
 
 /// Why what runs on a host has to leave it, in one sentence.
-pub fn leaving(model: &Model, host: &Host, offer: &Offer, now: Timestamp) -> Option<String> {
+pub(super) fn leaving(model: &Model, host: &Host, offer: &Offer, now: Timestamp) -> Option<String> {
     if offer.state.is_final() {
         return Some(format!("the offer is {}", offer.state.as_str()));
     }
@@ -116,6 +120,9 @@ pub fn leaving(model: &Model, host: &Host, offer: &Offer, now: Timestamp) -> Opt
     if model.criteria_of(Some(host.site)).is_some_and(|c| c.closed(now).is_some()) {
         return Some("its site is drained, worked on, or its hours are over".to_owned());
     }
+    if is_overdrawn(model, host) {
+        return Some("its owner needs the machine now or soon".to_owned());
+    }
     let until = open_until(&offer.windows, now);
     match until {
         None => Some("the offer's hours are over".to_owned()),
@@ -124,9 +131,15 @@ pub fn leaving(model: &Model, host: &Host, offer: &Offer, now: Timestamp) -> Opt
     }
 }
 
-/// The lots of some hosts as they are laid before a clearing.
-pub fn book(model: &Model, hosts: impl Iterator<Item = HostId>, now: Timestamp) -> Vec<LotOffer> {
+/// The lots of some hosts as they are laid before a clearing of a demand for `wanted`.
+pub(super) fn book(
+    model: &Model,
+    hosts: impl Iterator<Item = HostId>,
+    wanted: Capacity,
+    now: Timestamp,
+) -> Vec<LotOffer> {
     let mut lots = Vec::new();
+    let hour = usual_hour(model, wanted);
     for host in hosts.filter_map(|id| model.hosts.get(&id)) {
         let Some(site) = model.sites.get(&host.site).filter(|s| s.home.is_none()) else { continue };
         for posted in model.offers_of(site.id) {
@@ -141,7 +154,7 @@ pub fn book(model: &Model, hosts: impl Iterator<Item = HostId>, now: Timestamp) 
                 free: free(model, host, offer),
                 country: offer.residency.clone(),
                 availability: predicted.min(offer.availability),
-                risk: MicroMoney(0),
+                risk: risk(odds(model, site, now), hour),
                 closed: closed(model, host, offer, now),
                 salt: posted.salt,
                 commitment: posted.commitment,
@@ -149,6 +162,22 @@ pub fn book(model: &Model, hosts: impl Iterator<Item = HostId>, now: Timestamp) 
         }
     }
     lots
+}
+
+/// What an hour of `wanted` usually costs here, at the mean of the rates of all leases that are remembered; nothing
+/// before the first.
+///
+/// What is at stake must not follow from what is asked in the same clearing: an owner could otherwise lower its own risk,
+/// or raise another's, by asking for something else than it wants.
+fn usual_hour(model: &Model, wanted: Capacity) -> MicroMoney {
+    let (mut cores, mut gibs, mut sold) = (0_i128, 0_i128, 0_i128);
+    for lease in model.leases.values().filter(|l| l.side == Side::Sold) {
+        cores += i128::from(lease.rates.core_hour.0);
+        gibs += i128::from(lease.rates.gib_hour.0);
+        sold += 1;
+    }
+    let mean = |sum: i128| MicroMoney(i64::try_from(sum / sold.max(1)).unwrap_or(0));
+    Hourly::new(wanted).cost(Rates { core_hour: mean(cores), gib_hour: mean(gibs) })
 }
 
 /// The offer under which a host is sold, if it is.

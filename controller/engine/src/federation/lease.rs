@@ -112,7 +112,7 @@ pub struct Lease {
     pub label: String,
     /// How much.
     pub capacity: Capacity,
-    /// What is paid, pinned when it was made. Of [`Side::Sold`]: by the buyer; the site's owner gets the same.
+    /// What is paid, pinned when it was made but for what is announced ([`super::term`]). Of [`Side::Sold`]: by the buyer; the site's owner gets the same.
     pub rates: Rates,
     /// BLAKE3 of the demand: the same id with another demand is refused.
     pub demand: [u8; 32],
@@ -134,7 +134,7 @@ pub struct Lease {
     pub idle: bool,
     /// How long was metered.
     pub metered: Micros,
-    /// Of [`Side::Bought`]: what the buyer knows of it itself.
+    /// What this side knows of it itself.
     #[serde(default)]
     pub watch: Watch,
 }

@@ -20,16 +20,18 @@ const AGE_MAX: Micros = Micros::from_secs(366 * 86_400);
 /// The row of a record about something that was sold on this host: the buyer owes what the site's owner earns. `None`
 /// when it is about nothing of the kind, or cannot be true.
 pub fn rate_sold(draft: &mut Draft<'_>, host: HostId, record: &UsageRecord) -> Option<UsageRow> {
-    let lease = draft.model.leases.get(&record.assignment)?.clone();
+    let lease = draft.model.leases.get(&record.assignment)?;
     if lease.side != Side::Sold || lease.host != host {
         return None;
     }
     let site = draft.model.sites.get(&lease.site)?.clone();
-    let running = believable(record, &lease, draft.now)?;
-    let tariff = lease.tariff(record.epoch);
-    let charge = rate_next(tariff.metered, running, tariff.reserved, tariff.rates, &tariff.price);
+    let running = believable(record, lease, draft.now)?;
     let age = record.age.map_or(0, |a| a.0.clamp(0, AGE_MAX.0));
     let at = Timestamp(draft.now.0.saturating_sub(age));
+    // A stretch that began before a higher rate did is the buyer's at the lower one.
+    let lease = lease.at_rates_of(Timestamp(at.0.saturating_sub(running.0)));
+    let tariff = lease.tariff(record.epoch);
+    let charge = rate_next(tariff.metered, running, tariff.reserved, tariff.rates, &tariff.price);
     let used = LeasedUse {
         lease: lease.id,
         host,
@@ -44,7 +46,7 @@ pub fn rate_sold(draft: &mut Draft<'_>, host: HostId, record: &UsageRecord) -> O
         amount: charge.cost,
     };
     receipt(draft, lease.partner, used)?;
-    draft.put(Lease { metered: Micros(lease.metered.0.saturating_add(running.0)), ..lease.as_ref().clone() });
+    draft.put(Lease { metered: Micros(lease.metered.0.saturating_add(running.0)), ..lease.clone() });
     Some(UsageRow {
         host,
         sequence: record.sequence,

@@ -1,13 +1,17 @@
 //! Receipts, as the buyer takes them: each is compared with what the buyer knows itself; what both know is paid and
 //! charged on, the rest is held.
 
+#[cfg(test)]
+mod cases;
+
 use std::sync::Arc;
 
-use chandler_protocol::{Micros, PartyId};
+use chandler_protocol::{Micros, PartyId, Timestamp};
 
 use super::chain::Chain;
 use super::contest;
 use super::lease::{Lease, Side};
+use super::term;
 use super::watch::Watch;
 use crate::draft::Draft;
 use crate::finance::dispute::{self, Dispute, DisputeId, Hold};
@@ -68,6 +72,7 @@ pub fn receive(
 
 fn take(draft: &mut Draft<'_>, partner: PartyId, receipt: &Receipt) {
     let used = &receipt.used;
+    accept(draft, partner, used);
     let own = own_view(draft, partner, used);
     let verdict = compare(used, &own, &Tolerance::default(), draft.now);
     draft.put(Change::Receipt(partner, Side::Bought, Arc::new(receipt.clone())));
@@ -87,6 +92,17 @@ fn take(draft: &mut Draft<'_>, partner: PartyId, receipt: &Receipt) {
     }
 }
 
+/// What was announced holds from the first receipt on that says so, for use that began in its time.
+fn accept(draft: &mut Draft<'_>, partner: PartyId, used: &LeasedUse) {
+    let Some(lease) = lease_of(&draft.model, partner, used) else { return };
+    let began = Timestamp(used.at.0.saturating_sub(used.running.0.max(0)));
+    let Some(next) = term::accepted(&lease, used.rates, began) else { return };
+    if let Some(assignment) = draft.model.assignments.get(&lease.id).cloned() {
+        draft.put(Assignment { rates: next.rates, ..assignment.as_ref().clone() });
+    }
+    draft.put(next);
+}
+
 /// Whether a receipt is about nothing of this controller's: it counts for nothing but the dispute.
 const fn is_foreign(verdict: Verdict) -> bool {
     use crate::finance::settlement::Reason::{Duplicate, Epoch, OtherHost, Time, UnknownLease};
@@ -97,7 +113,7 @@ fn lease_of(model: &Model, partner: PartyId, used: &LeasedUse) -> Option<Arc<Lea
     model.leases.get(&used.lease).filter(|l| l.side == Side::Bought && l.partner == partner).cloned()
 }
 
-/// What this controller knows of a lease, to compare with. What a lease is under never changes: it has one set of terms.
+/// What this controller knows of a lease, to compare with. A lease has one set of terms at a time.
 fn own_view(draft: &Draft<'_>, partner: PartyId, used: &LeasedUse) -> OwnView {
     let model = &draft.model;
     let Some(lease) = lease_of(model, partner, used) else { return unknown(draft, used) };

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::catalogue::{book, leaving, offer_of};
 use super::lease::{Closed, Lease, LeaseState, Party, Side};
+use super::repute::{self, sold};
 use super::tenancy::Tenancy;
+use super::term;
+use super::watch::Watch;
 use super::word::{Demand, Orders};
 use crate::draft::Draft;
 use crate::event::Noun;
@@ -95,7 +98,7 @@ pub fn reserve(
         closed: None,
         idle: false,
         metered: Micros::ZERO,
-        watch: super::watch::Watch::default(),
+        watch: Watch { term: repute::begun(draft, award.host), ..Watch::default() },
     };
     told(draft, &lease, "", &format!("sold to {}: {}", buyer.name, lease.reason));
     draft.put(lease.clone());
@@ -117,7 +120,7 @@ fn cleared(draft: &mut Draft<'_>, buyer: &Partner, id: AssignmentId, demand: &De
         same: Vec::new(),
     };
     wanted.check().map_err(|e| Unsold::Demand(e.field, e.what))?;
-    let lots = book(&draft.model, demand.candidates.iter().map(|c| c.host), draft.now);
+    let lots = book(&draft.model, demand.candidates.iter().map(|c| c.host), demand.wanted, draft.now);
     let call = Call { rule: market.rule, seed: market.seed, at: draft.now, previous: market.head };
     let record = clear(&call, &wanted, &Book::open(lots)).map_err(|e| Unsold::Demand(e.field, e.what))?;
     draft.put(Market { head: record.hash, cleared: market.cleared + 1, ..market.as_ref().clone() });
@@ -150,6 +153,7 @@ pub fn close(draft: &mut Draft<'_>, id: AssignmentId, by: Party, reason: &str) {
     let next = Lease { closed, ..next };
     told(draft, &next, lease.state.as_str(), reason);
     draft.put(next);
+    sold(draft, &lease, by);
     if by == Party::Buyer {
         forget(draft, &lease);
     }
@@ -192,8 +196,13 @@ fn sweep_one(draft: &mut Draft<'_>, lease: &Lease) {
         }
         _ => {}
     }
-    let notice = notice_of(&draft.model, lease.site);
-    match (has_to_go(draft, lease), lease.state) {
+    repute::each_month(draft, lease);
+    let Some(lease) = draft.model.leases.get(&lease.id).cloned() else { return };
+    term::announce(draft, &lease);
+    let Some(lease) = draft.model.leases.get(&lease.id).cloned() else { return };
+    let pinned = Some(lease.watch.term.notice).filter(|n| n.0 > 0);
+    let notice = pinned.unwrap_or_else(|| notice_of(&draft.model, lease.site));
+    match (has_to_go(draft, &lease), lease.state) {
         (Some(why), LeaseState::Active | LeaseState::Reserved) => {
             let Some(next) = lease.to(LeaseState::Reclaiming, draft.now, &why) else { return };
             let next = Lease { ends_at: Some(draft.now.after(notice)), ..next };
@@ -209,8 +218,8 @@ fn sweep_one(draft: &mut Draft<'_>, lease: &Lease) {
     }
 }
 
-/// How long before a host is taken back its buyers are told: as its site's newest offer says, also when that is over. Who
-/// withdraws an offer has promised the notice all the same.
+/// How long before a host is taken back its buyers are told, where their lease does not say so: as its site's newest offer
+/// says, also when that is over. Who withdraws an offer has promised the notice all the same.
 fn notice_of(model: &Model, site: SiteId) -> Micros {
     let of_site = model.offers.values().filter(|p| p.offer.site == site);
     of_site.max_by_key(|p| p.offer.posted_at).map_or(Micros::ZERO, |p| p.offer.reclaim_notice)

@@ -111,6 +111,7 @@ fn host_of(draft: &Draft<'_>, partner: &Partner, lot: &Lot, site: &Site, known: 
         owner: lot.owner,
         availability: Ppm(lot.availability.0.min(1_000_000)),
         notice: lot.notice,
+        odds: lot.odds.bounded(),
         min_term: lot.min_term,
         closed: lot.closed.as_ref().map(|why| clean(why, TEXT_MAX)),
         connected: lot.connected,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use chandler_protocol::state::{Assignment, ObservedAssignment, Phase, Target};
 use chandler_protocol::way::{Door, Grant, Notice, ObservedWays, Permit, Ways};
-use chandler_protocol::{AssignmentId, HostId, PartyId, ServiceId};
+use chandler_protocol::{AssignmentId, HostId, Micros, PartyId, ServiceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::lease::{Lease, LeaseState, Side};
@@ -77,7 +77,8 @@ pub fn take_orders(draft: &mut Draft<'_>, buyer: PartyId, host: HostId, orders: 
 /// What was said before and is not said any more, until its agent has wiped it.
 fn left(draft: &Draft<'_>, known: Option<&Tenancy>, orders: &Orders) -> Vec<Assignment> {
     let before = known.into_iter().flat_map(|k| k.left.iter().chain(&k.orders.assignments));
-    let is_left = |a: &Assignment| orders.assignments.iter().all(|b| b.id != a.id) && !is_wiped(&draft.model, a.id);
+    let is_known = |a: &Assignment| draft.model.leases.contains_key(&a.id) && !is_wiped(&draft.model, a.id);
+    let is_left = |a: &Assignment| orders.assignments.iter().all(|b| b.id != a.id) && is_known(a);
     before.filter(|a| is_left(a)).cloned().collect()
 }
 
@@ -139,14 +140,23 @@ fn sold_to(model: &Model, buyer: PartyId, host: HostId, id: AssignmentId) -> Opt
     (lease.side == Side::Sold && lease.partner == buyer && lease.host == host).then_some(lease.as_ref())
 }
 
-/// What the buyers' software shall do on a host. What is leased no more is stopped; its state stays until the buyer has
-/// it wiped.
-pub fn desired(model: &Model, host: HostId) -> Vec<Assignment> {
+/// How long the state of what is leased no more is kept for its buyer.
+const KEPT: Micros = Micros::from_secs(86_400);
+
+/// What the buyers' software shall do on a host. What is leased no more is stopped, also where its buyer has forgotten it;
+/// its state is kept for a day.
+pub fn desired(model: &Model, host: HostId, now: Timestamp) -> Vec<Assignment> {
     let of_host =
         model.tenancies_of(host).flat_map(|t| t.orders.assignments.iter().chain(&t.left).map(move |a| (t.buyer, a)));
     let told = of_host.filter_map(|(buyer, a)| {
         let lease = sold_to(model, buyer, host, a.id)?;
-        let target = if lease.is_open() || !runs(a.target) { a.target } else { Target::Stopped };
+        let ended = lease.closed.as_ref().map(|c| now.since(c.at));
+        let target = match ended {
+            None => a.target,
+            Some(ago) if ago > KEPT => Target::Wiped,
+            Some(_) if runs(a.target) => Target::Stopped,
+            Some(_) => a.target,
+        };
         Some(Assignment { target, ..a.clone() })
     });
     told.collect()

@@ -1,10 +1,12 @@
-//! What a buyer knows itself of a lease: what it believed of the receipts, and for how long it surely saw nothing run.
+//! What one side knows itself of a lease. A buyer: what it believed of the receipts, and for how long it surely saw
+//! nothing run. Both: the terms that hold while it lasts.
 
 use chandler_protocol::state::{ObservedAssignment, Phase};
 use chandler_protocol::{AssignmentId, HostId, Micros, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::lease::{Lease, Side};
+use super::term::Term;
 use crate::draft::Draft;
 
 /// Looks that are further apart than this say nothing about the time between them.
@@ -15,7 +17,7 @@ const LATE: Micros = Micros::from_secs(5);
 /// favour.
 const KEPT_EACH: Micros = Micros::from_secs(60);
 
-/// What the buyer knows of its lease.
+/// What one side knows of its lease; all but the term is the buyer's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Watch {
@@ -29,6 +31,8 @@ pub struct Watch {
     pub rest: Option<Rest>,
     /// How much of `rested` is written down.
     pub kept: Micros,
+    /// The terms that it was made under, and higher rates to come.
+    pub term: Term,
 }
 
 /// A time in which every look found that nothing ran.

@@ -14,14 +14,13 @@ use chandler_protocol::{AssignmentId, HostId, MicroMoney, Micros, PartyId, Ppm, 
 use serde::{Deserialize, Serialize};
 
 use super::lease::{LeaseState, Party};
+use super::repute::Odds;
 use crate::availability::History;
 use crate::fleet::Capacity;
 use crate::site::Rates;
 
 /// Most lots in one catalogue.
-pub const LOTS_MAX: usize = 100_000;
-/// Most candidates of one demand.
-pub const CANDIDATES_MAX: usize = 10_000;
+pub(super) const LOTS_MAX: usize = 100_000;
 
 /// Everything that one partner offers to another.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +76,9 @@ pub struct Lot {
     pub history: History,
     /// How long before it is taken back a buyer is told.
     pub notice: Micros,
+    /// What its seller has to be expected to do, as the home has it in its books.
+    #[serde(default)]
+    pub odds: Odds,
     /// The least time that is paid for.
     pub min_term: Micros,
     /// Why it takes no new lease now; absent: it does.
@@ -109,7 +111,7 @@ pub struct Demand {
     pub wanted: Capacity,
     /// The most that is paid for the whole of it, an hour.
     pub cap: MicroMoney,
-    /// The hosts that would do, by the buyer's own rules; at most [`CANDIDATES_MAX`].
+    /// The hosts that would do, by the buyer's own rules; at most [`crate::market::demand::CANDIDATES_MAX`].
     pub candidates: Vec<Qualified>,
 }
 
@@ -146,6 +148,22 @@ pub struct LeaseWord {
     /// Why it is so, in one sentence.
     #[serde(default)]
     pub reason: String,
+    /// How long before a higher rate counts, pinned with the rates.
+    #[serde(default)]
+    pub price_notice: Micros,
+    /// Higher rates that will hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextRates>,
+}
+
+/// Higher rates that will hold for a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NextRates {
+    /// What is paid then.
+    pub rates: Rates,
+    /// How long until then.
+    pub starts_in: Micros,
 }
 
 /// All that one buyer's software shall do on one host. Whole; replaces what was said under a lower generation.

@@ -12,7 +12,7 @@ use crate::model::Change;
 use crate::order::{Action, ItemSpec, Order, OrderState};
 use crate::placement::{Outcome, Refusal};
 use crate::relocation;
-use crate::service::{OperatingStatus, PriceTerms, Service, ServiceState, Trigger};
+use crate::service::{AllocationState, OperatingStatus, PriceTerms, Service, ServiceState, Trigger};
 use crate::sla::{Agreement, AgreementVersion, Terms};
 
 /// Decides every acknowledged order. One that would be refused while it is not known whether some host is there
@@ -44,6 +44,28 @@ pub fn cancel(draft: &mut Draft<'_>, order: &Order, reason: &str) {
     for service in &services {
         terminate(draft, &Service { pending_order: None, ..service.as_ref().clone() }, reason);
     }
+}
+
+/// A service that was promised a place and did not get it: where its order is new and no other place is there now, the
+/// order has failed, and says why.
+pub(crate) fn unserved(draft: &mut Draft<'_>, id: ServiceId, why: &str) {
+    let Some(service) = draft.model.services.get(&id).cloned() else { return };
+    let order = service.pending_order.and_then(|o| draft.model.orders.get(&o).cloned());
+    let Some(order) = order.filter(|o| o.action == Action::Add && o.state == OrderState::InProgress) else { return };
+    let waits = draft.model.assignments_of(id).all(|a| a.state == AllocationState::Releasing);
+    if service.has_run() || !waits || draft.model.is_unsure() {
+        return;
+    }
+    let terms = relocation::terms_of(draft, &service);
+    let (outcome, decision) = relocation::decide(draft, &service, &terms, Trigger::Order, &[]);
+    let Some(Refusal::Infeasible { text, nearest } | Refusal::NoCapacity { text, nearest }) = outcome.refusal else {
+        return;
+    };
+    draft.put(Change::Decision(Arc::new(decision)));
+    let failed = Order { code: "E0302".to_owned(), nearest, ..order.as_ref().clone() };
+    let reason = format!("{text}; {why}");
+    draft.order_to(&failed, OrderState::Failed, reason.clone());
+    terminate(draft, &Service { pending_order: None, ..service.as_ref().clone() }, &reason);
 }
 
 fn add_service(draft: &mut Draft<'_>, order: &Arc<Order>) {

@@ -66,6 +66,20 @@ pub enum Attribute {
     Credit,
 }
 
+impl Attribute {
+    /// As it stands in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Replicas => "replicas",
+            Self::Residency => "residency",
+            Self::Availability => "availability",
+            Self::Interactivity => "interactivity",
+            Self::ReclaimNotice => "reclaimNotice",
+            Self::Credit => "credit",
+        }
+    }
+}
+
 /// A promise to the customer that no promise of a seller covers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

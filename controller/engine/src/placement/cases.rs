@@ -138,6 +138,30 @@ fn the_cheapest_is_chosen_and_ties_are_settled() {
 }
 
 #[test]
+fn what_may_go_wrong_decides_but_is_not_paid() {
+    let mut wish = wish();
+    wish.terms.availability_min = Some(Ppm(900_000));
+    // A tenth of a month's price is owed for a broken promise, a day's for a loss.
+    let risky = [spot(1, 100).odds(500_000, 500_000), spot(2, 104)];
+    let outcome = placed(&risky, &wish);
+    assert_eq!(said(&outcome), "h-2", "5 for a breach and 1.64 for a loss are expected on h-1");
+    assert_eq!(outcome.predicted.unwrap().monthly_cost, outcome.chosen().next().unwrap().price.total());
+    assert_eq!(outcome.candidates.iter().map(|c| c.risk.0 / 10_000).collect::<Vec<_>>(), [0, 664]);
+    assert_eq!(
+        decided(&risky, &wish).text,
+        "h-2 is expected to cost the least of 2 hosts that meet the SLA (h-1 would save 4.00 EUR/month, and by what is \
+         known of its seller 6.64 EUR/month more are at risk there): 104.00 EUR/month; expected p95 10 ms, availability 99 %"
+    );
+    assert_eq!(said(&placed(&[spot(1, 100).odds(100_000, 0), spot(2, 104)], &wish)), "h-1", "1 is less than 4");
+    // A limit is of the price: what may go wrong does not break it, nor does it forbid the only one that keeps it.
+    wish.terms.cost_max = Some(MicroMoney(101_000_000));
+    let outcome = placed(&risky, &wish);
+    assert_eq!(said(&outcome), "h-1");
+    let many: Vec<Spot> = (2..60).map(|n| spot(n, 104)).chain([spot(1, 100).odds(500_000, 500_000)]).collect();
+    assert_eq!(said(&placed(&many, &wish)), "h-1");
+}
+
+#[test]
 fn copies_are_added_until_the_availability_is_reached_and_not_beyond() {
     let fleet = [spot(1, 10).up(950_000), spot(2, 11).up(950_000), spot(3, 12).up(950_000), spot(4, 100).up(999_500)];
     let check = |wish: Wish, expect: &str| assert_eq!(said(&placed(&fleet, &wish)), expect);

@@ -85,6 +85,7 @@ fn candidate(fit: &Fit<'_, '_>, chosen: bool) -> Candidate {
         site_name: view.site_name.to_owned(),
         role: view.role,
         price: fit.price,
+        risk: fit.risk,
         predicted: Predicted {
             monthly_cost: fit.price.total(),
             p95: fit.p95,

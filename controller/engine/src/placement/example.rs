@@ -9,6 +9,7 @@ use chandler_protocol::{Bytes, Digest, HostId, MicroMoney, Micros, MilliCpu, Par
 use super::{HostView, Request};
 use crate::availability::History;
 use crate::criteria::Criteria;
+use crate::federation::Odds;
 use crate::fleet::{Capacity, Host, HostState};
 use crate::order::{Front, Mobility, OwnerKind, Policy};
 use crate::service::PriceTerms;
@@ -31,6 +32,7 @@ pub(crate) struct Spot {
     pub reserved: Capacity,
     pub own: Option<Capacity>,
     pub recent_failures: u32,
+    pub odds: Odds,
 }
 
 /// An active remote host called `h-N` in DE, 10 ms away, up 99 % of the time, with 4 cores and 8 GiB.
@@ -85,6 +87,7 @@ pub(crate) fn spot(n: u8, price: i64) -> Spot {
         reserved: Capacity::default(),
         own: None,
         recent_failures: 0,
+        odds: Odds::default(),
     }
 }
 
@@ -107,6 +110,12 @@ impl Spot {
     pub(crate) fn of(mut self, role: SiteRole, owner: PartyId) -> Self {
         self.role = role;
         self.owner = owner;
+        self
+    }
+
+    /// Sold by somebody of whom this has to be expected, in parts per million.
+    pub(crate) fn odds(mut self, breach: u32, loss: u32) -> Self {
+        self.odds = Odds { breach: Ppm(breach), loss: Ppm(loss) };
         self
     }
 
@@ -140,6 +149,7 @@ impl Spot {
             reserved: self.reserved,
             own: self.own,
             recent_failures: self.recent_failures,
+            odds: self.odds,
         }
     }
 }

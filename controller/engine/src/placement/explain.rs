@@ -130,7 +130,7 @@ fn text(outcome: &Outcome, request: &Request<'_>) -> String {
     match (&outcome.refusal, outcome.predicted) {
         (Some(Refusal::Infeasible { text, .. } | Refusal::NoCapacity { text, .. }), _) => text.clone(),
         (None, Some(predicted)) => {
-            let why = why_there(outcome);
+            let why = why_there(outcome, request.currency);
             let cost = price_text(predicted.monthly_cost, request.currency);
             format!("{why}: {cost}; {}", expectation(predicted.p95, predicted.availability))
         }
@@ -138,18 +138,38 @@ fn text(outcome: &Outcome, request: &Request<'_>) -> String {
     }
 }
 
-fn why_there(outcome: &Outcome) -> String {
+fn why_there(outcome: &Outcome, currency: &str) -> String {
     let chosen: Vec<&str> = outcome.chosen().map(|c| c.host_name.as_str()).collect();
     let fit = outcome.candidates.len();
     let is_cheapest = outcome.candidates.iter().take(chosen.len()).all(|c| c.chosen);
     let hosts = listed(&chosen);
     match (chosen.len(), is_cheapest) {
         (1, true) if fit == 1 => format!("{hosts} is the only host that meets the SLA"),
-        (1, true) => format!("{hosts} is the cheapest of {} that meet the SLA", plural(fit, "host")),
+        (1, true) => match spared(outcome, currency) {
+            None => format!("{hosts} is the cheapest of {} that meet the SLA", plural(fit, "host")),
+            Some(why) => {
+                format!("{hosts} is expected to cost the least of {} that meet the SLA {why}", plural(fit, "host"))
+            }
+        },
         (1, false) => format!("{hosts} is the cheapest way to meet the SLA with {}", plural(fit, "host")),
         (n, true) => format!("{hosts} are the cheapest {n} of {} that fit", plural(fit, "host")),
         (_, false) => format!("{hosts} together are the cheapest way to meet the SLA with {}", plural(fit, "host")),
     }
+}
+
+/// Where what may go wrong decided: the cheapest host that was left for it. Of a single copy.
+fn spared(outcome: &Outcome, currency: &str) -> Option<String> {
+    let chosen = outcome.chosen().next()?;
+    let cheaper = outcome.candidates.iter().filter(|c| c.price.total() < chosen.price.total() && c.risk > chosen.risk);
+    let left = cheaper.min_by_key(|c| (c.price.total(), c.host))?;
+    let less = MicroMoney(chosen.price.total().0.saturating_sub(left.price.total().0));
+    let more = MicroMoney(left.risk.0.saturating_sub(chosen.risk.0));
+    Some(format!(
+        "({} would save {}, and by what is known of its seller {} more are at risk there)",
+        left.host_name,
+        price_text(less, currency),
+        price_text(more, currency)
+    ))
 }
 
 fn expectation(p95: Option<Micros>, availability: Ppm) -> String {

@@ -14,8 +14,9 @@ prop_compose! {
     fn any_spot(n: u8)(
         price in 1_i64..40, rtt in prop::option::of(1_i64..80), up in 800_000_u32..1_000_000, taken in 0_u32..4_500,
         country in prop::sample::select(vec!["CH", "DE", "FR"]), recent_failures in 0_u32..2,
+        breach in prop::sample::select(vec![0_u32, 0, 300_000, 1_000_000]),
     ) -> Spot {
-        let mut spot = spot(n, price).up(up).taken(taken).at(country);
+        let mut spot = spot(n, price).up(up).taken(taken).at(country).odds(breach, breach);
         spot.rtt = rtt.map(Micros::from_millis);
         spot.recent_failures = recent_failures;
         spot
@@ -42,7 +43,7 @@ prop_compose! {
     }
 }
 
-/// The least total and what it is reached with, by trying every set of hosts that pass the rules about one host
+/// The least total of price and risk, by trying every set of hosts that pass the rules about one host
 /// alone and have room.
 fn by_brute_force(hosts: &[HostView<'_>], wish: &Wish) -> Option<i64> {
     let request = wish.request();
@@ -57,11 +58,12 @@ fn by_brute_force(hosts: &[HostView<'_>], wish: &Wish) -> Option<i64> {
         let chosen: Vec<_> = fits.iter().enumerate().filter(|(i, _)| set >> i & 1 == 1).map(|(_, f)| f).collect();
         let count = u32::try_from(chosen.len()).unwrap();
         let total: i64 = chosen.iter().map(|f| f.price.total().0).sum();
+        let expected: i64 = chosen.iter().map(|f| f.price.total().0 + f.risk.0).sum();
         let up = of_any(&chosen.iter().map(|f| f.view.availability).collect::<Vec<_>>());
         let holds = (wish.policy.replicas_min..=wish.policy.replicas_max).contains(&count)
             && wish.terms.cost_max.is_none_or(|most| total <= most.0)
             && wish.terms.availability_min.is_none_or(|least| up >= least);
-        holds.then_some(total)
+        holds.then_some(expected)
     });
     totals.min()
 }
@@ -106,7 +108,8 @@ proptest! {
     fn nothing_cheaper_meets_the_sla(fleet in any_fleet(), wish in any_wish()) {
         let views = views(&fleet);
         let outcome = place(&views, &wish.request());
-        prop_assert_eq!(outcome.predicted.map(|p| p.monthly_cost.0), by_brute_force(&views, &wish));
+        let expected = outcome.predicted.map(|_| outcome.chosen().map(|c| c.price.total().0 + c.risk.0).sum::<i64>());
+        prop_assert_eq!(expected, by_brute_force(&views, &wish));
         prop_assert_eq!(outcome.refusal.is_none(), outcome.predicted.is_some());
         prop_assert_eq!(is_placeable(&views, &wish.request()), outcome.predicted.is_some());
     }

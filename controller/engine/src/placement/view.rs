@@ -5,6 +5,7 @@ use chandler_protocol::{HostId, Micros, PartyId, ServiceId, Timestamp};
 use super::{Closing, HostView};
 use crate::availability::estimate;
 use crate::criteria::Closed;
+use crate::federation::expected;
 use crate::fleet::{Capacity, Host, HostState};
 use crate::model::Model;
 use crate::service::AllocationState;
@@ -58,6 +59,7 @@ fn view<'m>(model: &'m Model, host: &'m Host, now: Timestamp) -> Option<HostView
         reserved: model.reserved.get(&host.id).copied().unwrap_or_default(),
         own: None,
         recent_failures: u32::try_from(recent).unwrap_or(u32::MAX),
+        odds: expected(model, host, site, now),
     })
 }
 
@@ -69,11 +71,20 @@ fn closing(model: &Model, host: &Host, now: Timestamp) -> Option<Closing> {
     if host.terms.as_ref().is_some_and(|t| t.reclaimed_at.is_some()) {
         return Some(Closing::Reclaimed);
     }
+    if is_overdrawn(model, host) {
+        return Some(Closing::Owner);
+    }
     model.criteria_of(Some(host.site))?.closed(now).map(|closed| match closed {
         Closed::Drained(_) => Closing::Site,
         Closed::Maintenance(_) => Closing::Maintenance,
         Closed::Hours(_) => Closing::Hours,
     })
+}
+
+/// Whether its owner offers less than is reserved on it: it was more when that was reserved.
+pub(crate) fn is_overdrawn(model: &Model, host: &Host) -> bool {
+    let reserved = model.reserved.get(&host.id).copied().unwrap_or_default();
+    host.inventory.is_some() && !host.offered().holds(reserved)
 }
 
 /// The measured round-trip time of a host: as it is now, or the last that was known.

@@ -17,6 +17,7 @@ use crate::api::body::query;
 use crate::api::error::{Failure, conflict, internal, malformed};
 use crate::api::reply::{Answer, OK, Reply};
 use crate::api::{Api, Shared, upload};
+use crate::federation::Part;
 use crate::link::CommandError;
 
 /// Most bytes of a log in one answer.
@@ -60,6 +61,13 @@ async fn live(
     offset: Option<u64>,
 ) -> Result<Log, Failure> {
     let host = model.host_name(assignment.host);
+    if let Some(partner) = model.home_of(assignment.host) {
+        let client = api.federation.client(partner).map_err(|e| conflict(e.to_string()))?;
+        let from = offset.map_or_else(String::new, |o| format!("&offset={o}"));
+        let path = format!("leases/{}/log?stderr={}{from}", assignment.id, stream == LogStream::Stderr);
+        let part: Part = client.get(&path).await.map_err(|e| conflict(e.to_string()))?;
+        return Ok(Log { host, offset: part.offset, end: part.end, text: part.text });
+    }
     let action = Action::ReadLog { assignment: assignment.id, stream, offset, limit: PART_MAX };
     let outcome = api.sessions.command(assignment.host, action, WAIT_MAX).await.map_err(|e| match e {
         CommandError::TimedOut => Failure::from(Problem::new(

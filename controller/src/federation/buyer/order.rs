@@ -54,6 +54,17 @@ impl Talk {
         for id in federation::unleased(&model, self.partner) {
             self.lease(id).await?;
         }
+        let gone = federation::unheld(&model, self.partner);
+        if !gone.is_empty() {
+            let by = self.by();
+            let taken = self.writer.transact(&by, move |draft| {
+                for id in gone {
+                    federation::refuse(draft, id, "nothing is leased for it any more");
+                }
+                Ok::<_, ()>(())
+            });
+            let _ = taken.await;
+        }
         for id in federation::unused(&model, self.partner) {
             self.end(id).await?;
         }

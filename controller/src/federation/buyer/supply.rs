@@ -3,13 +3,26 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use chandler_engine::assurance;
+use chandler_engine::draft::Draft;
 use chandler_engine::federation::{Catalogue, supply};
+use chandler_engine::fleet::Pulse;
+use chandler_protocol::{HostId, PartyId, Timestamp};
 
 use super::Talk;
 use crate::federation::CallError;
 
 /// How long a partner may wait for something new to offer.
 const WAIT: Duration = Duration::from_secs(20);
+
+/// A host that its home hears is there: what is new need not wait for the next news.
+fn greet(draft: &mut Draft<'_>, partner: PartyId, host: HostId) {
+    if draft.model.home_of(host) == Some(partner) && draft.model.pulse(host).seen_at == Timestamp(0) {
+        let pulse = Pulse { seen_at: draft.now, connected: true, ..Pulse::default() };
+        draft.model.pulses.insert(host, pulse);
+        assurance::heard(draft, host);
+    }
+}
 
 impl Talk {
     /// Takes in every new catalogue.
@@ -26,7 +39,11 @@ impl Talk {
         let by = self.by();
         let taken = self.writer.transact(&by, move |draft| {
             let Some(known) = draft.model.partners.get(&partner).cloned() else { return Ok::<_, ()>(Vec::new()) };
-            Ok(supply(draft, &known, &catalogue))
+            let refused = supply(draft, &known, &catalogue);
+            for lot in catalogue.lots.iter().filter(|lot| lot.connected) {
+                greet(draft, partner, lot.host);
+            }
+            Ok(refused)
         });
         if let Ok(refused) = taken.await {
             for why in refused {

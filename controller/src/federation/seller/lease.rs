@@ -68,6 +68,8 @@ pub(super) fn word(lease: &Lease, now: Timestamp) -> LeaseWord {
         ends_in: lease.ends_at.map(|at| at.since(now)),
         closed_by: lease.closed.as_ref().map(|c| c.by),
         reason: lease.reason.clone(),
+        price_notice: lease.watch.term.price_notice,
+        next: lease.announced(now),
     }
 }
 

@@ -35,7 +35,10 @@ pub(super) async fn show(State(desk): State<Arc<Desk>>, peer: Peer, Query(since)
 /// The news without what passes by itself.
 fn steady(news: &News) -> News {
     let hosts = news.hosts.iter().map(|h| HostNews { silent: Micros::ZERO, rtt: None, readings: None, ..h.clone() });
-    let leases = news.leases.iter().map(|l| federation::LeaseWord { ends_in: None, ..l.clone() });
+    let leases = news.leases.iter().map(|l| {
+        let next = l.next.map(|n| federation::NextRates { starts_in: Micros::ZERO, ..n });
+        federation::LeaseWord { ends_in: None, next, ..l.clone() }
+    });
     News { generation: 0, hosts: hosts.collect(), leases: leases.collect() }
 }
 

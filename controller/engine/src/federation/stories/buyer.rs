@@ -7,7 +7,7 @@ use chandler_protocol::{AssignmentId, HostId, Micros, PartyId, Timestamp};
 
 use super::super::{
     HostNews, LeaseState, News, Orders, Side, bought, contested, demand, forgotten, given_back, heard, receive,
-    reclaimed, refuse, supply, unknown, unleased, unused, wanted, watched, words,
+    reclaimed, refuse, supply, unheld, unknown, unleased, unused, wanted, watched, words,
 };
 use super::controller::{Controller, domain};
 use super::wire::{About, Ask, Reply};
@@ -71,6 +71,12 @@ impl Controller {
             let Some(assignment) = self.model.assignments.get(&id) else { continue };
             let decided = self.disk.decisions.get(&assignment.decision);
             all.extend(demand(&self.model, assignment, decided.map(AsRef::as_ref)).map(|d| Ask::Lease(id, d)));
+        }
+        let gone = unheld(&self.model, seller);
+        if !gone.is_empty() {
+            self.transact(|draft| {
+                gone.into_iter().for_each(|id| refuse(draft, id, "nothing is leased for it any more"))
+            });
         }
         all.extend(unused(&self.model, seller).into_iter().map(Ask::End));
         for (host, orders) in wanted(&self.model, seller) {
@@ -148,8 +154,8 @@ impl Controller {
                 }
             }),
             Reply::Countersigned(_, false) => {}
-            Reply::Disputes(answer) => {
-                let left = self.transact(|draft| heard(draft, seller, &answer));
+            Reply::Disputes(said, answer) => {
+                let left = self.transact(|draft| heard(draft, seller, &said, &answer));
                 return if left.is_empty() { Vec::new() } else { vec![Ask::Disputes(left)] };
             }
         }

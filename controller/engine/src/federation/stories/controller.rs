@@ -222,7 +222,7 @@ impl Controller {
                 reclaim_notice: notice,
                 residency: "DE".to_owned(),
                 availability: Ppm(999_000),
-                price_notice: Micros::ZERO,
+                price_notice: Micros::from_secs(86_400),
                 version: before.map_or(1, |o| o.version + 1),
                 posted_at: draft.now,
                 reason: String::new(),

@@ -48,7 +48,7 @@ impl Controller {
     fn told(&self, host: HostId) -> Vec<Assignment> {
         let own = self.model.assignments_of_host(host);
         let own = own.map(|a| Assignment { id: a.id, epoch: a.epoch, target: a.target, spec: a.spec.clone() });
-        own.chain(desired(&self.model, host)).collect()
+        own.chain(desired(&self.model, host, self.now)).collect()
     }
 
     fn usage(&mut self, machine: &mut Machine) {

@@ -28,6 +28,8 @@ fn word(lease: &Lease, now: Timestamp) -> LeaseWord {
         ends_in: lease.ends_at.map(|at| at.since(now)),
         closed_by: lease.closed.as_ref().map(|c| c.by),
         reason: lease.reason.clone(),
+        price_notice: lease.watch.term.price_notice,
+        next: lease.announced(now),
     }
 }
 
@@ -74,7 +76,10 @@ impl Controller {
                     });
                 Reply::Countersigned(head, done)
             }
-            Ask::Disputes(said) => Reply::Disputes(self.transact(|draft| hear(draft, buyer, &said))),
+            Ask::Disputes(said) => {
+                let answer = self.transact(|draft| hear(draft, buyer, &said));
+                Reply::Disputes(said, answer)
+            }
         };
         (reply, None)
     }

@@ -60,6 +60,8 @@ fn a_partner_is_not_believed_about_what_is_not_its_own() {
                     ends_in: None,
                     closed_by: None,
                     reason: "not yours".to_owned(),
+                    price_notice: Default::default(),
+                    next: None,
                 }));
             }
             news.leases.extend(words);

@@ -30,9 +30,14 @@ pub(super) enum Reply {
     Lease(AssignmentId, Result<LeaseWord, String>),
     Ended(AssignmentId),
     Holds(HostId, Orders, Result<u64, String>),
-    Receipts { receipts: Vec<Receipt>, head: Option<Head>, countersigned: u64 },
+    Receipts {
+        receipts: Vec<Receipt>,
+        head: Option<Head>,
+        countersigned: u64,
+    },
     Countersigned(Head, bool),
-    Disputes(Vec<DisputeWord>),
+    /// What was said, and the answer.
+    Disputes(Vec<DisputeWord>, Vec<DisputeWord>),
     Nothing,
 }
 

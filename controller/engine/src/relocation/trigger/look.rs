@@ -163,15 +163,35 @@ impl<'l, 'm> Look<'l, 'm> {
         Some(Self { fleet, service: service.clone(), terms, copies, standing })
     }
 
-    /// The price of an hour at a host's smoothed rates.
+    /// The price of an hour at a host's smoothed rates, with what may go wrong there. Where it runs under a lease, at the
+    /// rates of the lease, or at those that will be: what its site asks of others does not matter there.
     pub(super) fn price(&self, host: HostId) -> MicroMoney {
+        if let Some(rates) = self.leased(host) {
+            return self.with_risk(host, self.price_at(rates));
+        }
         let rates = self.fleet.view(host).map(|v| self.fleet.rates(v)).unwrap_or_default();
-        self.price_at(rates)
+        self.with_risk(host, self.price_at(rates))
     }
 
     /// The price of an hour at a host's rates of now.
     pub(super) fn price_now(&self, host: HostId) -> MicroMoney {
-        self.price_at(self.fleet.view(host).map(|v| v.rates).unwrap_or_default())
+        let posted = || self.fleet.view(host).map(|v| v.rates).unwrap_or_default();
+        self.with_risk(host, self.price_at(self.leased(host).unwrap_or_else(posted)))
+    }
+
+    /// The rates to come of what runs on a host under a lease.
+    fn leased(&self, host: HostId) -> Option<Rates> {
+        let copy = self.copies.iter().find(|a| a.host == host)?;
+        self.fleet.model.leases.get(&copy.id).map(|lease| lease.rates_to_come())
+    }
+
+    /// A price with what may go wrong on a host: the same share as of the month that placement reckons with.
+    fn with_risk(&self, host: HostId, price: MicroMoney) -> MicroMoney {
+        let known = self.standing.candidates.iter().find(|c| c.host == host);
+        let Some(c) = known.filter(|c| c.risk > MicroMoney(0)) else { return price };
+        let month = i128::from(c.price.total().0.max(1));
+        let risk = i128::from(price.0) * i128::from(c.risk.0) / month;
+        MicroMoney(price.0.saturating_add(i64::try_from(risk).unwrap_or(i64::MAX)))
     }
 
     fn price_at(&self, rates: Rates) -> MicroMoney {

@@ -3,6 +3,7 @@
 mod calm;
 mod each;
 mod held_back;
+mod leased;
 mod leaving;
 mod money;
 mod sound;

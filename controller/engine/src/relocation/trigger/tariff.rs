@@ -36,7 +36,9 @@ pub(super) fn follow(draft: &mut Draft<'_>, service: &Service, rules: &Rules) ->
 /// The rates that hold for a copy from now on, where they are others than so far.
 fn new_rates(model: &Model, copy: &Assignment, now: Timestamp, rules: &Rules) -> Option<Rates> {
     let posted = model.outlooks.get(&model.hosts.get(&copy.host)?.site)?;
-    let is_settled = copy.state == AllocationState::Allocated && !copy.leaving && copy.is_to_run();
+    // What is leased is paid by its lease, and follows that.
+    let is_leased = model.leases.contains_key(&copy.id);
+    let is_settled = copy.state == AllocationState::Allocated && !copy.leaving && copy.is_to_run() && !is_leased;
     if posted.rates == copy.rates || !is_settled || copy.metered < rules.notice {
         return None;
     }
