@@ -253,6 +253,7 @@ fn market_routes() -> Router<Arc<Shared>> {
         .route("/api/v1/market/demands", get(market::demand::list))
         .route("/api/v1/market/demands/{id}", get(market::demand::show))
         .route("/api/v1/market/leases", get(market::lease::list))
+        .route("/api/v1/market/standing/{site}", get(market::standing::show))
 }
 
 /// What happens.

@@ -2,6 +2,7 @@
 
 mod demand;
 mod lease;
+mod standing;
 
 use chandler_protocol::unit::{Micros, MilliCpu, Ppm};
 use chandler_protocol::{Digest, OfferId};
@@ -10,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 pub use self::demand::{Award, DemandLine, DemandRecord, DemandWish, Lot, Named, RankedLot, RefusedLot};
 pub use self::lease::{ClosedBy, Lease, LeaseClosed, LeaseQuery, LeaseSide, LeaseState};
+pub use self::standing::Standing;
 use crate::order::cores;
 use crate::site::Rates;
 use crate::value::{Quantity, Size, Span, Time};

@@ -293,6 +293,34 @@ pub struct Explanation {
     pub nearest_miss: String,
     /// In one sentence.
     pub text: String,
+    /// Whether what partners promise covers what was promised to the customer, as it is now; absent while nothing runs
+    /// at a partner's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
+}
+
+/// Whether a customer's promise holds back to back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Coverage {
+    /// Whether what is promised by partners covers it all.
+    pub covered: bool,
+    /// What has to be expected that the rest costs a month: it counts when a place is chosen, and nobody pays it.
+    pub risk: Money,
+    /// What is not covered.
+    pub gaps: Vec<Gap>,
+}
+
+/// A promise to the customer that no partner's promise covers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Gap {
+    /// Of what: `replicas`, `residency`, `availability`, `interactivity`, `reclaimNotice`, `credit`.
+    pub attribute: String,
+    /// What has to be expected that it costs a month.
+    pub risk: Money,
+    /// In one sentence.
+    pub text: String,
 }
 
 /// How many hosts a rule refused.

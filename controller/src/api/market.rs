@@ -3,6 +3,7 @@
 pub(super) mod demand;
 pub(super) mod lease;
 pub(super) mod offer;
+pub(super) mod standing;
 
 use axum::extract::State;
 use chandler_api::host::Capacity as ShownCapacity;

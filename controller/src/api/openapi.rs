@@ -41,7 +41,7 @@ use super::{
         settlement::dispute::list, settlement::dispute::show, settlement::dispute::say, settlement::dispute::decide,
         settlement::statement::list,
         market::show, market::offer::list, market::offer::create, market::offer::show, market::offer::update,
-        market::demand::list, market::demand::show, market::lease::list,
+        market::demand::list, market::demand::show, market::lease::list, market::standing::show,
         event::list, event::stream::follow, status::show,
     ),
     components(schemas(Problem)),

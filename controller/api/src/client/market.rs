@@ -3,7 +3,7 @@
 use reqwest::Method;
 
 use super::{Client, ClientError, Tagged};
-use crate::market::{DemandLine, DemandRecord, Lease, LeaseQuery, Market, Offer, OfferChange, OfferPost, OfferQuery};
+use crate::market::{DemandLine, DemandRecord, Lease, LeaseQuery, Market, Offer, OfferChange, OfferPost, OfferQuery, Standing};
 use crate::page::{Page, PageQuery};
 
 #[expect(clippy::missing_errors_doc, reason = "every method fails in the same ways, told by ClientError")]
@@ -40,5 +40,9 @@ impl Client {
     /// Lists capacity that was sold to or bought from partners.
     pub async fn leases(&self, query: &LeaseQuery) -> Result<Page<Lease>, ClientError> {
         self.list(&["market", "leases"], query).await
+    }
+    /// What has to be expected of a site as a seller.
+    pub async fn standing(&self, site: &str) -> Result<Standing, ClientError> {
+        self.get(&["market", "standing", site]).await
     }
 }

@@ -3,6 +3,7 @@
 mod explain;
 mod leases;
 mod offers;
+mod standing;
 
 use std::str::FromStr;
 
@@ -90,6 +91,14 @@ enum Verb {
         after_help = "Examples:\n  chandler market leases\n  chandler market leases --side sold --state open --partner nova"
     )]
     Leases(LeaseArgs),
+    /// What has to be expected of a site as a seller, and why: what it delivered, broke and took back
+    #[command(
+        after_help = "Examples:\n  chandler market standing attic\n\nWhat is expected to go wrong counts beside the rate when a buyer chooses; nobody pays it."
+    )]
+    Standing {
+        /// Name or id of the site
+        site: String,
+    },
     /// Why a demand was cleared as it was: every lot, its score, or why it was refused; exit status 3 when it does not replay
     #[command(
         after_help = "Examples:\n  chandler market explain a-000g40o40k30e21v\n  chandler market explain a-000g40o40k30e21v -o json > record.json\n\nThe JSON holds the whole record: whoever has it can clear the demand again."
@@ -213,6 +222,7 @@ impl Market {
             Verb::Show { offer: None } => show(session, &client.market().await?),
             Verb::Demands { limit } => explain::list(session, limit).await,
             Verb::Leases(args) => args.run(session).await,
+            Verb::Standing { site } => standing::run(session, &site).await,
             Verb::Explain { demand } => explain::run(session, &demand).await,
         }
     }

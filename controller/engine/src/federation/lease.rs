@@ -112,7 +112,8 @@ pub struct Lease {
     pub label: String,
     /// How much.
     pub capacity: Capacity,
-    /// What is paid, pinned when it was made but for what is announced ([`super::term`]). Of [`Side::Sold`]: by the buyer; the site's owner gets the same.
+    /// What is paid, pinned when it was made but for what is announced ([`super::term`]). Of [`Side::Sold`]: by the buyer;
+    /// the site's owner gets the same.
     pub rates: Rates,
     /// BLAKE3 of the demand: the same id with another demand is refused.
     pub demand: [u8; 32],

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::example::{Spot, Wish, spot, views, wish};
 use super::filter::{Ask, p95};
+use super::risk::risk_of;
 use super::search::survey;
 use super::{BOTH, HostView, around, is_placeable, place};
 use crate::availability::of_any;
@@ -58,7 +59,8 @@ fn by_brute_force(hosts: &[HostView<'_>], wish: &Wish) -> Option<i64> {
         let chosen: Vec<_> = fits.iter().enumerate().filter(|(i, _)| set >> i & 1 == 1).map(|(_, f)| f).collect();
         let count = u32::try_from(chosen.len()).unwrap();
         let total: i64 = chosen.iter().map(|f| f.price.total().0).sum();
-        let expected: i64 = chosen.iter().map(|f| f.price.total().0 + f.risk.0).sum();
+        let expected: i64 =
+            chosen.iter().map(|f| f.price.total().0 + risk_of(f.view, &Ask::new(&request), f.price).0).sum();
         let up = of_any(&chosen.iter().map(|f| f.view.availability).collect::<Vec<_>>());
         let holds = (wish.policy.replicas_min..=wish.policy.replicas_max).contains(&count)
             && wish.terms.cost_max.is_none_or(|most| total <= most.0)

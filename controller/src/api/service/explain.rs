@@ -1,8 +1,9 @@
 //! Why a service is where it is, and not elsewhere: the decision as it was taken.
 
 use axum::extract::{Path, State};
-use chandler_api::service::{Candidate, Explanation, FunnelStep, Refused};
+use chandler_api::service::{Candidate, Coverage, Explanation, FunnelStep, Gap, Refused};
 use chandler_api::value::{Money, Time};
+use chandler_engine::federation::{self, Covered};
 use chandler_engine::placement::Decision;
 
 use crate::api::access::Caller;
@@ -20,7 +21,9 @@ pub(in crate::api) async fn show(State(api): Api, caller: Caller, Path(reference
     })?;
     let decision = api.writer.store().decision(id).await?;
     let decision = decision.ok_or_else(|| internal(format!("decision {id} is not in the store")))?;
-    Reply::json(OK, &shown(&decision, &model.currency))
+    let covered = federation::coverage(&model, service.id, api.writer.clock().now());
+    let coverage = covered.filter(|_| caller.is_operator()).map(|c| shown_coverage(&c, &model.currency));
+    Reply::json(OK, &Explanation { coverage, ..shown(&decision, &model.currency) })
 }
 
 fn shown(decision: &Decision, currency: &str) -> Explanation {
@@ -60,5 +63,16 @@ fn shown(decision: &Decision, currency: &str) -> Explanation {
         refused: refused.collect(),
         nearest_miss: decision.nearest_miss.clone(),
         text: decision.text.clone(),
+        coverage: None,
     }
+}
+
+/// What a provider owes and nobody owes it: for its operators, not for its customers.
+fn shown_coverage(covered: &Covered, currency: &str) -> Coverage {
+    let gaps = covered.coverage.gaps.iter().map(|gap| Gap {
+        attribute: gap.attribute.as_str().to_owned(),
+        risk: Money::new(gap.risk, currency),
+        text: gap.text.clone(),
+    });
+    Coverage { covered: covered.coverage.covered, risk: Money::new(covered.risk, currency), gaps: gaps.collect() }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use chandler_api::service::{Candidate, Explanation};
+use chandler_api::service::{Candidate, Coverage, Explanation};
 use chandler_protocol::text::clean;
 
 use crate::problem::Failure;
@@ -44,8 +44,24 @@ fn text(e: &Explanation, all: bool) -> String {
     if !e.text.is_empty() {
         let _ = write!(text, "\n{}", clean(&e.text, usize::MAX));
     }
+    if let Some(coverage) = &e.coverage {
+        text.push_str(&covered(coverage));
+    }
     if !e.nearest_miss.is_empty() {
         let _ = write!(text, "\nnearest miss: {}", clean(&e.nearest_miss, usize::MAX));
+    }
+    text
+}
+
+/// What partners promise against what was promised to the customer.
+fn covered(coverage: &Coverage) -> String {
+    if coverage.covered {
+        return "\nwhat partners promise covers the SLA".to_owned();
+    }
+    let risk = &coverage.risk;
+    let mut text = format!("\nwhat partners promise does not cover the SLA; at risk a month: {risk}");
+    for gap in &coverage.gaps {
+        let _ = write!(text, "\n   {}: {}", clean(&gap.attribute, 64), clean(&gap.text, usize::MAX));
     }
     text
 }

@@ -145,3 +145,28 @@ fn a_flood_is_refused() {
     }
     assert_eq!(taken(&now, &lies[1_000..]).1, Err(Untaken::Contested));
 }
+
+#[test]
+fn a_higher_rate_is_paid_from_when_it_was_announced_to_hold_and_not_before() {
+    let dear = Rates { core_hour: chandler_protocol::MicroMoney(3_000_000), ..RATES };
+    let raised = |starts: i64| {
+        let mut model = model(0);
+        let known = model.leases.get(&LEASE).unwrap().as_ref().clone();
+        let next = Some(super::term::Raise { rates: dear, at: Timestamp(starts * 1_000_000) });
+        let watch = Watch { term: super::term::Term { next, ..Default::default() }, ..known.watch.clone() };
+        model.apply(&Change::from(Lease { watch, ..known }));
+        // The first 600 seconds at the old rates, the next 600 at the new ones.
+        let mut links = receipts(LEASE, &[600, 600]);
+        let later = LeasedUse { rates: dear, ..links[1].used };
+        let later = LeasedUse { amount: later.rated(), ..later };
+        links[1] = append(&parties(), Head { number: 1, hash: links[0].hash }, later).unwrap();
+        taken(&model, &links).0
+    };
+    let after = raised(600);
+    assert_eq!(contested(&after), (0, None));
+    assert_eq!(after.chains.get(&(SELLER, Side::Bought)).unwrap().sums.agreed().0, 600_000 + 1_800_000);
+    assert_eq!(after.leases.get(&LEASE).unwrap().rates, dear);
+    let early = raised(1_000);
+    assert_eq!(contested(&early), (1_200_000, Some(Reason::Rates)), "what is above the old rates is held");
+    assert_eq!(early.leases.get(&LEASE).unwrap().rates, RATES);
+}

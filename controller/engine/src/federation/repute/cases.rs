@@ -323,7 +323,7 @@ mod bought {
             offered(draft, 1, 1_000);
             let known = draft.model.sites[&site(1)].as_ref().clone();
             draft.put(Site { home: Some(BUYER), ..known });
-            let term = bought(draft, &word(None));
+            let term = Term { promised: Ppm(950_000), ..bought(draft, &word(None)) };
             draft.put(Lease {
                 id: lease(10),
                 side: Side::Bought,
@@ -381,7 +381,7 @@ mod bought {
     #[test]
     fn a_host_that_is_lost_costs_its_seller_once() {
         let mut place = place();
-        place.run(10, 20 * DAY);
+        place.pass(20 * DAY);
         let before = place.odds(1);
         place.step(|draft| lost(draft, host(1)));
         let after = place.odds(1);

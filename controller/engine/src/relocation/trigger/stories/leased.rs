@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::federation::{Lease, LeaseState, Raise, Side, Term, Watch};
+use crate::service::Assignment;
 
 /// The service's copy is on host 1 under a lease at what it was bought for.
 fn lease(world: &mut World) {
@@ -9,6 +10,8 @@ fn lease(world: &mut World) {
         let known = draft.model.sites[&site(1)].as_ref().clone();
         draft.put(Site { home: Some(OWNER), role: SiteRole::Partner, ..known });
         let copy = draft.model.assignments.values().next().unwrap().clone();
+        // It has run for long enough that new rates of a site of one's own would hold by now.
+        draft.put(Assignment { metered: Micros(48 * HOUR.0), ..copy.as_ref().clone() });
         draft.put(Lease {
             id: copy.id,
             side: Side::Bought,
