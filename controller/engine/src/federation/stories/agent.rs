@@ -133,7 +133,8 @@ impl Machine {
     pub(super) fn desired(&mut self, all: &[Assignment], now: Timestamp) {
         let wiped: Vec<_> = self.copies.iter().filter(|(_, c)| c.wiped).map(|(id, _)| *id).collect();
         for id in wiped.into_iter().filter(|id| all.iter().all(|a| a.id != *id)) {
-            (self.told.remove(&id), self.copies.remove(&id));
+            self.told.remove(&id);
+            self.copies.remove(&id);
         }
         for order in all {
             if self.told.get(&order.id).is_some_and(|known| order.epoch < known.epoch) {

@@ -16,7 +16,7 @@ fn story(seed: u64, who: usize) -> World {
     let lost = 2 + i64::try_from(world.wire.dice.below(30)).unwrap();
     let mut backup = None;
     ordered(&mut world, |spec| {
-        stateful(seed % 2 == 0)(spec);
+        stateful(seed.is_multiple_of(2))(spec);
         spec.policy.mobility.on_loss = OnLoss::StartEmpty;
     });
     for second in 0..taken + lost + 20 {

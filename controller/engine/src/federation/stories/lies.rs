@@ -84,7 +84,7 @@ fn lie(world: &mut World, kind: u64) -> (u64, i64, Reason) {
 fn what_was_not_used_is_contested_and_nothing_else() {
     for seed in 0..FEW {
         let mut world = World::new(seed);
-        ordered(&mut world, stateful(seed % 2 == 0));
+        ordered(&mut world, stateful(seed.is_multiple_of(2)));
         for _ in 0..25 + world.wire.dice.below(20) {
             world.tick(1);
         }

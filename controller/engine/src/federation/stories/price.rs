@@ -14,13 +14,13 @@ use super::{FEW, done, ordered, stateful};
 fn a_price_that_was_agreed_stays() {
     for seed in 0..FEW {
         let mut world = World::new(seed);
-        ordered(&mut world, stateful(seed % 2 == 0));
+        ordered(&mut world, stateful(seed.is_multiple_of(2)));
         let raised = world.wire.dice.below(12);
         for second in 0..60 {
             if second == raised {
                 world.controllers[1].offers(11, 77_000, Micros::from_secs(40));
             }
-            if second == raised + 5 && seed % 3 == 0 {
+            if second == raised + 5 && seed.is_multiple_of(3) {
                 world.lie = Some(Box::new(|reply, _| {
                     if let Reply::News(news) = reply {
                         for lease in &mut news.leases {
@@ -47,7 +47,7 @@ fn nobody_pays_more_than_the_order_allows() {
         let mut world = World::new(seed);
         // Own machine: 66 a month. The order allows 70.
         ordered(&mut world, |spec| {
-            stateful(seed % 2 == 0)(spec);
+            stateful(seed.is_multiple_of(2))(spec);
             spec.terms.cost_max = Some(MicroMoney(70_000_000));
         });
         for n in [11, 12] {

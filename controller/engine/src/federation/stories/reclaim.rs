@@ -23,7 +23,7 @@ fn what_is_taken_back_is_left_in_time() {
             let price = i64::from(n - 10) * 10_000;
             world.controllers[1].offers(n, price, NOTICE);
         }
-        let taken = if seed % 2 == 0 { 11 } else { 12 };
+        let taken = if seed.is_multiple_of(2) { 11 } else { 12 };
         let when = i64::try_from(world.wire.dice.below(60)).unwrap();
         ordered(&mut world, stateful(seed % 4 != 3));
         for second in 0..200 {

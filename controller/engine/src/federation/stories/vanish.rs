@@ -86,7 +86,7 @@ fn a_partner_that_never_comes_back_is_not_waited_for() {
         let after = world.wire.delivered + seed * WORDS / SEEDS;
         world.vanishes = Some((after, How::Cut));
         ordered(&mut world, |spec| {
-            stateful(seed % 2 == 0)(spec);
+            stateful(seed.is_multiple_of(2))(spec);
             spec.policy.mobility.on_loss = OnLoss::StartEmpty;
         });
         for second in 0..130 {
