@@ -1,9 +1,9 @@
 //! A controller is restored from an older backup: what the other side still knows is not lost, and what only the lost
 //! days knew is closed, not forgotten.
 
-use super::super::Side;
+use super::super::{Orders, Party, Side, close, take_orders};
 use super::check;
-use super::controller::party;
+use super::controller::{host, party};
 use super::vanish::plot;
 use super::world::World;
 use super::{SEEDS, ordered, stateful};
@@ -55,5 +55,34 @@ fn a_buyer_restored_from_a_backup_closes_what_it_does_not_know() {
             world.controllers[at].model.chains.get(&(party(with), side)).map(|c| (c.head, c.sums.amount))
         });
         assert_eq!(heads[0], heads[1], "seed {seed}: it was given again what it had forgotten");
+    }
+}
+
+/// A buyer that was restored names a copy no more, and gives its lease back later, or never: it does not run on for nothing.
+#[test]
+fn what_a_buyer_names_no_more_ends_with_its_lease() {
+    for by in [Party::Buyer, Party::Time] {
+        let mut world = World::new(0);
+        ordered(&mut world, |_| {});
+        for _ in 0..10 {
+            world.tick(1);
+        }
+        let (now, machine) = (world.now(), host(11));
+        let runs = |world: &World| {
+            let one = world.machines.iter().find(|m| m.id == machine).unwrap();
+            one.copies.keys().copied().find(|id| one.is_running(*id, now))
+        };
+        let copy = runs(&world).unwrap();
+        world.wire.cut.insert((0, 1));
+        world.controllers[1].transact(|draft| {
+            let orders = Orders { generation: 1_000_000, ..Orders::default() };
+            take_orders(draft, party(0), machine, orders).unwrap();
+        });
+        world.tick(1);
+        assert_eq!(runs(&world), Some(copy), "to say nothing of it is no order to stop it");
+        world.controllers[1].transact(|draft| close(draft, copy, by, "over"));
+        world.tick(1);
+        world.tick(1);
+        assert_eq!(runs(&world), None, "{by:?}");
     }
 }
