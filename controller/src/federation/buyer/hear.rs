@@ -63,6 +63,7 @@ impl Talk {
     async fn heard_once(&self, ear: &Ear) -> Result<(), CallError> {
         let wait = WAIT.min(self.grace().to_std() / 4);
         let path = format!("news?after={}&waitMs={}", ear.generation.load(Ordering::Relaxed), wait.as_millis());
+        let before = self.writer.clock().now();
         let asked = async { self.client()?.poll::<News>(&path, wait).await };
         let patience = wait + (self.grace().to_std() / 4).max(Duration::from_secs(1));
         let news = match tokio::time::timeout(patience, asked).await {
@@ -75,6 +76,9 @@ impl Talk {
             Err(_) => return Ok(()),
         };
         ear.reached.store(1, Ordering::Relaxed);
+        if let Err(error) = self.ask_again(&news, before).await {
+            tracing::debug!(partner = %self.partner, %error, "what a partner has forgotten could not be asked for");
+        }
         self.fetch_results(&news).await?;
         let generation = news.generation;
         let (partner, rtt) = (self.partner, ear.rtt.load(Ordering::Relaxed));
