@@ -23,6 +23,8 @@ use crate::identity::{HostKey, Identity};
 use crate::lease::Leases;
 use crate::link::bulk::Bulk;
 use crate::notice::Notices;
+use crate::owner::keep::Keeper;
+use crate::owner::{Owner, OwnerFiles, Stand};
 use crate::reconcile::{self, Accepted};
 use crate::status::LinkState;
 use crate::sync::lock;
@@ -57,6 +59,8 @@ pub struct Config {
     pub host_name: String,
     /// Where `chandler-agent status` finds what it shows; none in simulations.
     pub status_file: Option<PathBuf>,
+    /// Where the owner of this computer says when it may be used; none in simulations.
+    pub owner: Option<OwnerFiles>,
     /// How tunnels to other agents are set up.
     pub tunnel: TunnelSettings,
     /// Told about what a person who just started the agent waits for.
@@ -129,6 +133,8 @@ pub(crate) struct Shared {
     /// What serves here.
     pub(crate) workloads: Arc<Workloads>,
     pub(crate) leases: Leases,
+    /// What the owner allows.
+    pub(crate) owner: Owner,
     pub(crate) notices: Notices,
     pub(crate) journal: Mutex<Journal>,
     pub(crate) telemetry: Mutex<Buffer>,
@@ -237,6 +243,7 @@ impl Shared {
 
     /// Tells every supervisor what it is to do, and starts those that are missing.
     fn publish(self: &Arc<Self>, orders: &mut Orders, next: Accepted) {
+        let is_settled_anew = self.owner.settle(&next);
         for (id, known) in &next.assignments {
             match orders.told.get(id) {
                 Some(sender) => {
@@ -255,11 +262,24 @@ impl Shared {
         }
         // A supervisor whose sender is gone cleans up and ends.
         orders.told.retain(|id, _| next.assignments.contains_key(id));
+        if is_settled_anew {
+            orders.told.values().for_each(|sender| sender.send_modify(|_| {}));
+        }
         self.generation.store(next.generation, Ordering::Relaxed);
         orders.accepted = next;
         self.board.touch();
         // Those that ended are let go of.
         while lock(&self.supervisors).try_join_next().is_some() {}
+    }
+
+    /// The owner allows something else from now on: all supervisors look anew. Whether anything changed.
+    pub(crate) fn tell_owner(&self, stand: Stand) -> bool {
+        let orders = lock(&self.orders);
+        let changed = self.owner.decide(stand, &orders.accepted, self.world.clock.boot());
+        if changed {
+            orders.told.values().for_each(|sender| sender.send_modify(|_| {}));
+        }
+        changed
     }
 
     /// Writes the usage journal down; a full disk is said and tried again at the next interval.
@@ -329,6 +349,11 @@ pub async fn run(config: Config, world: World, shutdown: impl Future<Output = ()
         shared = begin(config, world) => shared?,
     };
     let ending = Ending(shared.clone());
+    // The owner is asked before anything is started.
+    let mut keeper = shared.config.owner.clone().map(Keeper::new);
+    if let Some(keeper) = &mut keeper {
+        keeper.look(&shared);
+    }
     {
         // What was ordered before is so again before anybody is asked.
         let kept: Accepted = disk::load(shared.world.disk.as_ref(), ACCEPTED)?.unwrap_or_default();
@@ -341,6 +366,7 @@ pub async fn run(config: Config, world: World, shutdown: impl Future<Output = ()
     let tunnels = shared.tunnels.clone();
     parts.spawn(name("tunnels", async move { tunnels.run().await }));
     parts.spawn(name("ways", crate::ways::keep(shared.clone())));
+    parts.spawn(name("owner", crate::owner::keep::keep(shared.clone(), keeper)));
     parts.spawn(name("orders", keeping::orders(shared.clone())));
     parts.spawn(name("meter", keeping::meter(shared.clone())));
     parts.spawn(name("inventory", keeping::inventory(shared.clone())));
@@ -420,6 +446,7 @@ async fn begin(config: Config, world: World) -> Result<Arc<Shared>, AgentError> 
         bulk,
         workloads,
         leases: Leases::new(wake.clone()),
+        owner: Owner::new(),
         notices: Notices::new(world.driver.clone(), ways.changed()),
         doors: Doors::new(door::Parts {
             opener: Arc::new(Opening(tunnels.clone())),

@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use chandler_protocol::Micros;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod doctor;
+mod pause;
 mod run;
 mod settings;
 mod show;
@@ -28,6 +30,11 @@ enum Command {
     Run(RunArgs),
     /// Show what the agent on this computer does; exit status 3 when it does not run or is not well
     Status(StatusArgs),
+    /// Keep the fleet's software off this computer, at once and without asking anybody
+    #[command(after_help = PAUSE_EXAMPLES)]
+    Pause(PauseArgs),
+    /// End the pause: what is still wanted here runs again
+    Resume(Common),
     /// Check what the agent needs on this computer, and say how to mend what is missing
     Doctor(Common),
     /// Supervise one workload; started by the agent itself
@@ -70,6 +77,9 @@ pub(crate) struct RunArgs {
     /// Disk given to the fleet, such as "10 GiB" [default: 90 % of what is free]
     #[arg(long, value_name = "SIZE")]
     offer_disk: Option<String>,
+    /// The owner's rules (TOML): hours, caps, battery; heeded as soon as it changes [default: owner.toml in the data directory]
+    #[arg(long, value_name = "FILE")]
+    owner_file: Option<PathBuf>,
     /// Where other agents reach this one, UDP [default: every network, or loopback when the controller is on this computer]
     #[arg(long, value_name = "ADDR:PORT")]
     tunnel: Option<SocketAddr>,
@@ -85,6 +95,39 @@ struct StatusArgs {
     /// How to show it
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
+}
+
+const PAUSE_EXAMPLES: &str = "Examples:
+  chandler-agent pause                        until `chandler-agent resume`
+  chandler-agent pause 2h --reason \"a game\"  for two hours
+  chandler-agent pause --in 10m               what runs has ten minutes to leave";
+
+#[derive(Debug, Clone, Args)]
+struct PauseArgs {
+    #[command(flatten)]
+    common: Common,
+    /// For how long, such as 2h or 30min [default: until resumed]
+    #[arg(value_name = "LENGTH", value_parser = length)]
+    length: Option<Micros>,
+    /// The same as LENGTH
+    #[arg(long = "for", value_name = "LENGTH", value_parser = length, conflicts_with = "length")]
+    lasts: Option<Micros>,
+    /// Begin only after this long; until then nothing new is taken, and what runs can leave
+    #[arg(long = "in", value_name = "LENGTH", value_parser = length)]
+    after: Option<Micros>,
+    /// Why, for those whose software has to go
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
+    /// How to show it
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+/// A length of time that is longer than none and no longer than ten years.
+fn length(text: &str) -> Result<Micros, String> {
+    let length: Micros = text.parse().map_err(|e: chandler_protocol::unit::ParseUnitError| e.to_string())?;
+    let most = Micros::from_secs(10 * 365 * 86_400);
+    if length <= Micros::ZERO || length > most { Err(format!("write a length from 1 s to {most}")) } else { Ok(length) }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -118,6 +161,8 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, shim: Vec<OsString>) 
     match cli.command {
         Command::Run(args) => run::run(args, shim),
         Command::Status(args) => show::status(&args.common, args.output == Output::Json),
+        Command::Pause(args) => pause::pause(&args),
+        Command::Resume(common) => pause::resume(&common),
         Command::Doctor(common) => doctor::doctor(&common),
         Command::Shim { dir } => crate::shim::main(&dir),
     }

@@ -21,6 +21,7 @@ mod lease;
 pub mod link;
 pub mod notice;
 mod observed;
+pub mod owner;
 pub mod platform;
 pub mod reconcile;
 mod results;

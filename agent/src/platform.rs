@@ -4,6 +4,8 @@
 mod linux;
 
 #[cfg(target_os = "linux")]
+pub(crate) use linux::activity::Signs;
+#[cfg(target_os = "linux")]
 pub use linux::addresses::addresses;
 #[cfg(target_os = "linux")]
 pub use linux::boot::{boot_clock, boot_id};

@@ -106,6 +106,8 @@ pub struct Local {
     pub guarded: Option<Micros>,
     /// A service that it uses has no address here yet.
     pub lacks_front: bool,
+    /// The owner of this computer gives no room for it now.
+    pub withheld: bool,
 }
 
 impl Local {
@@ -134,6 +136,10 @@ pub enum Step {
     Front,
     /// Stop it.
     Stop,
+    /// It makes way for the owner: stop it quickly, and be ready to start it again.
+    Yield,
+    /// Wait until the owner gives room for it.
+    Withhold,
     /// Its lease is over: end it at once.
     Kill,
     /// It has ended: write its state out and measure it, in this attempt.
@@ -159,6 +165,7 @@ pub fn plan(wanted: &Assignment, local: &Local, now: Micros) -> Step {
         Target::Seal { attempt } if local.custody.sealed(attempt).is_some() => Step::Rest,
         Target::Seal { attempt } => or_wait(Step::Seal(attempt)),
         Target::Receive(order) if local.custody.received.is_some_and(|r| r.attempt == order.attempt) => Step::Rest,
+        Target::Receive(_) if local.withheld => Step::Withhold,
         // Its software first: once its state is here it has to start at once.
         Target::Receive(order) => or_wait(if local.ready { Step::Receive(order) } else { Step::Fetch }),
         Target::Running => run(wanted, local, None, now),
@@ -175,6 +182,7 @@ fn run(wanted: &Assignment, local: &Local, own: Option<&Own>, now: Micros) -> St
     let is_lost = matches!(may, May::Never | May::NotReceived);
     match &local.running {
         Some(_) if is_lost => Step::Stop,
+        Some(_) if local.withheld => Step::Yield,
         Some(_) if is_leased && !local.is_guarded(now) => Step::Kill,
         Some(running) if is_same_launch(running, &wanted.spec) => Step::Watch(None),
         // Replaced only once the new files are here: until then the old one goes on.
@@ -184,6 +192,7 @@ fn run(wanted: &Assignment, local: &Local, own: Option<&Own>, now: Micros) -> St
             (WorkloadKind::Task, Some(_)) if local.collected => Step::Rest,
             (WorkloadKind::Task, Some(_)) => or_wait(Step::Collect),
             _ if is_lost || local.given_up.is_some() => Step::Rest,
+            _ if local.withheld => Step::Withhold,
             _ if !local.ready => or_wait(Step::Fetch),
             _ if later.is_some() => or_wait(Step::Start),
             _ if local.lacks_front => Step::Front,

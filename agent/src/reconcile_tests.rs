@@ -56,6 +56,7 @@ fn plans() {
     let runs = |spec: &WorkloadSpec| Local { running: Some(spec.clone()), ready: true, ..Local::default() };
     let later = Micros::from_secs(101);
     let waits = |local: &Local| Local { retry_at: Some(later), ..local.clone() };
+    let withheld = |local: &Local| Local { withheld: true, ..local.clone() };
     let due = Local { retry_at: Some(now), ..ready.clone() };
     let ended = Local { ended: Some(Exit::Code(1)), ready: true, ..Local::default() };
     let collected = Local { collected: true, ..ended.clone() };
@@ -85,8 +86,16 @@ fn plans() {
         (Wiped, &service, none.clone(), Step::Wipe),
         (Wiped, &service, waits(&none), Step::Wait(later)),
         (Wiped, &service, wiped.clone(), Step::Rest),
-        (Wiped, &task, collected, Step::Wipe),
+        (Wiped, &task, collected.clone(), Step::Wipe),
         (Running, &service, wiped, Step::Fetch),
+        (Running, &service, withheld(&runs(&service)), Step::Yield),
+        (Running, &service, withheld(&ready), Step::Withhold),
+        (Running, &service, withheld(&none), Step::Withhold),
+        (Running, &service, withheld(&given_up), Step::Rest),
+        (Running, &task, withheld(&runs(&task)), Step::Yield),
+        (Running, &task, withheld(&collected), Step::Rest),
+        (Stopped, &service, withheld(&runs(&service)), Step::Stop),
+        (Wiped, &service, withheld(&none), Step::Wipe),
     ];
     for (row, (target, spec, local, expect)) in table.into_iter().enumerate() {
         let wanted = Assignment { id: id(1), epoch: 1, target, spec: spec.clone() };

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chandler_protocol::Micros;
-use chandler_protocol::state::Phase;
+use chandler_protocol::state::{Failure, Phase};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Shared;
+use crate::owner::OwnerStatus;
 use crate::sync::lock;
 
 /// How often the file is written when nothing changes: it says that the agent lives.
@@ -18,6 +19,9 @@ const EVERY: Duration = Duration::from_secs(30);
 const GAP: Duration = Duration::from_millis(500);
 /// A file older than this is of an agent that hangs.
 pub const STALE: Micros = Micros::from_secs(90);
+
+/// How the phase of what does not run for the owner's sake is written.
+pub const MADE_WAY: &str = "made way";
 
 /// How things stand with the controller.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +97,9 @@ pub struct Status {
     pub boot_id: [u8; 16],
     /// How things stand with the controller.
     pub link: LinkState,
+    /// What the owner of this computer allows.
+    #[serde(default)]
+    pub owner: OwnerStatus,
     /// Generation of the desired state that is stored.
     pub generation: u64,
     /// What runs, and what does not.
@@ -134,6 +141,7 @@ fn status(shared: &Shared) -> Status {
         written_micros: shared.world.clock.boot().0,
         boot_id: shared.world.probe.boot_id(),
         link: shared.link(),
+        owner: shared.owner.status(),
         generation: shared.generation(),
         workloads,
     }
@@ -150,6 +158,7 @@ fn phase_name(phase: Phase) -> String {
         Phase::Stopping => "stopping".into(),
         Phase::Stopped => "stopped".into(),
         Phase::Completed(_) => "completed".into(),
+        Phase::Failed(Failure::Owner) => MADE_WAY.into(),
         Phase::Failed(_) => "failed".into(),
         Phase::Wiped => "wiped".into(),
         Phase::Receiving(p) => format!("receiving, round {}", p.rounds + 1),

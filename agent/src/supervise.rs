@@ -21,6 +21,7 @@ use crate::sync::lock;
 mod act;
 mod hand_over;
 mod own;
+mod owner;
 mod watch_run;
 
 /// Under which name records are kept.
@@ -194,6 +195,7 @@ impl Supervisor {
     /// Does the next thing. `None` when there will be none.
     async fn step(&mut self) -> Option<()> {
         self.take_order();
+        self.local.withheld = self.shared.owner.withholds(self.id);
         self.take_lease();
         self.local.ready = self.missing().is_empty();
         self.local.lacks_front = self.shared.world.fronts.missing(&self.wanted.spec).is_some();
@@ -208,6 +210,8 @@ impl Supervisor {
             Step::Ask => self.ask().await,
             Step::Front => self.await_front().await,
             Step::Stop => self.stop().await,
+            Step::Yield => self.make_way().await,
+            Step::Withhold => self.await_owner().await,
             Step::Kill => self.kill().await,
             Step::Seal(attempt) => self.seal(attempt).await,
             Step::Receive(order) => self.receive(order).await,

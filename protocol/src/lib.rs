@@ -8,6 +8,7 @@ pub mod artifact;
 pub mod command;
 pub mod frame;
 pub mod handshake;
+pub mod hours;
 pub mod id;
 pub mod inventory;
 pub mod join;

@@ -215,6 +215,8 @@ pub enum Failure {
     State,
     /// The capacity for it is not to be had, or not any more: its home says so, not its agent. Since version 3.
     Lease,
+    /// The owner of the computer needs it. It is started again here when that is over and it is still wanted. Since version 3.
+    Owner,
 }
 
 /// What the health checks of one run found, as counts since the start: a lost report loses nothing.

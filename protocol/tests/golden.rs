@@ -177,6 +177,7 @@ fn parts(golden: &mut Golden) {
         Unsupported => Failure::Unsupported,
         State => Failure::State,
         Lease => Failure::Lease,
+        Owner => Failure::Owner,
     });
     every_variant!(golden, WorkloadKind {
         Service => WorkloadKind::Service,

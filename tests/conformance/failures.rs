@@ -10,8 +10,10 @@ use chandler_harness::wait::eventually_ok;
 use chandler_tests::fleet::{AgentOptions, Fleet, PATIENCE, order_completed};
 use chandler_tests::load::{Demand, Load};
 use chandler_tests::orders::notes;
+use chandler_tests::partners::{may_buy, sees};
 use chandler_tests::{http, process};
 
+use crate::bought::{buyer, seller};
 use crate::seen::place;
 
 /// Two hosts at a cheap site and one at a dear one.
@@ -22,7 +24,7 @@ const HOSTS: [(&str, &str, i64); 3] =
 const STATELESS: &str = "[policy]\nowners = [\"provider\"]\nonLoss = \"startEmpty\"\nmove = { hold = \"10 s\" }";
 
 /// A killed process runs again in its place with its notes; of a dead machine the service goes to another one; and when
-/// the whole site dies, to another site; who uses it by its front door waits meanwhile and sees no failure. Partners, whose failure the requirement names too, are not built yet.
+/// the whole site dies, to another site; who uses it by its front door waits meanwhile and sees no failure.
 #[tokio::test(flavor = "multi_thread")]
 async fn a23_a_failed_process_machine_or_site_is_replaced() -> Result<()> {
     let mut fleet = Fleet::start().await?;
@@ -63,6 +65,30 @@ async fn a23_a_failed_process_machine_or_site_is_replaced() -> Result<()> {
     ensure!(moved.replacements.len() > 1, "{:#?}", moved.replacements);
     let step = moved.replacements.last().context("the change of place is kept")?;
     ensure!(step.to == "beta-1" && step.from.starts_with("alpha-"), "{step:?}");
+    ensure!(moved.id == service.id, "it is still the same service");
+    let record = load.stop().await?;
+    ensure!(record.failed.is_empty(), "{} of {}: {:?}", record.failed.len(), record.answered.len(), record.failed);
+    Ok(())
+}
+
+/// A partner vanishes with all it has: the service goes to the provider's own server, which is dearer, and its user waits
+/// for that at the front door.
+#[tokio::test(flavor = "multi_thread")]
+async fn a23_a_partner_that_vanishes_is_replaced() -> Result<()> {
+    let mut beta = seller("far", 5_000).await?;
+    let (mut alpha, acme) = buyer(&["provider"]).await?;
+    alpha.provider_site("hall", (50_000, 0)).await?;
+    alpha.agent("hall", "near", AgentOptions::default()).await?;
+    may_buy((&alpha, "alpha"), (&beta, "beta")).await?;
+    sees(&alpha, "beta.far").await?;
+    let policy = STATELESS.replace("[\"provider\"]", "[\"provider\", \"partner\"]");
+    let service = order_completed(&acme, &notes("acme", "notes", &policy)?).await?;
+    ensure!(place(&service)?.host == "beta.far", "{service:#?}");
+    let door = alpha.door("notes", "laptop").await?;
+    let load = Load::start(door, "a23", Demand { clients: 2, pace: Duration::from_millis(50), writes: false });
+    beta.kill_controller()?;
+    beta.agent_named("far")?.kill_machine()?;
+    let moved = replaced(&alpha, "partner", |place| place.host == "near").await?;
     ensure!(moved.id == service.id, "it is still the same service");
     let record = load.stop().await?;
     ensure!(record.failed.is_empty(), "{} of {}: {:?}", record.failed.len(), record.answered.len(), record.failed);

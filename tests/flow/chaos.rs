@@ -1,7 +1,7 @@
 //! Chaos in the middle of moves: at each phase of an exclusive move the controller, the agent that gives or the agent
 //! that takes is killed, frozen or cut off. There is never a second copy, no acknowledged write is lost, and it ends well.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -15,7 +15,7 @@ use chandler_harness::wait::{eventually, eventually_ok};
 use chandler_tests::fleet::{AgentOptions, Fleet, PATIENCE};
 use chandler_tests::load::{Demand, Load, check_notes};
 use chandler_tests::orders;
-use chandler_tests::process::Process;
+use chandler_tests::process::notes_at;
 
 /// How soon a move has ended, however, after what happened to it has been mended.
 const BOUND: Duration = Duration::from_secs(45);
@@ -71,7 +71,7 @@ impl Copies {
         let counting = std::thread::spawn(move || {
             let mut times = 0;
             while !seen.load(Ordering::Relaxed) {
-                let here = copies(&under)?;
+                let here = notes_at(&under)?;
                 // They were found one after the other: only those that are all there still are there at once.
                 let at_once: Vec<_> = here.iter().filter(|(p, _)| p.is_alive()).collect();
                 ensure!(at_once.len() <= 1, "two copies run at once: {at_once:?}");
@@ -87,23 +87,6 @@ impl Copies {
         self.stop.store(true, Ordering::Relaxed);
         self.counting.join().map_err(|_| anyhow::anyhow!("counting failed"))?
     }
-}
-
-/// The processes of the notes application in directories under this one.
-fn copies(under: &Path) -> Result<Vec<(Process, PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc")? {
-        let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let process = Process { id };
-        // What is gone meanwhile is not there.
-        let Ok(directory) = process.directory() else { continue };
-        let is_notes =
-            |a: Vec<String>| a.first().is_some_and(|a| a.ends_with("/notes")) && a.iter().any(|a| a == "--data");
-        if directory.starts_with(under) && process.is_alive() && process.arguments().is_ok_and(is_notes) {
-            found.push((process, directory));
-        }
-    }
-    Ok(found)
 }
 
 impl Ground {
@@ -193,7 +176,7 @@ move = { keep = "1 s" }
         let expected = if ended.phase == MovePhase::Done { &ended.to.host } else { &ended.from.host };
         ensure!(owner == *expected, "{owner} owns it after {ended:#?}");
         answers(self.door).await?;
-        let here = copies(self.fleet.dir())?;
+        let here = notes_at(self.fleet.dir())?;
         ensure!(here.len() == 1, "{} copies run: {here:?}", here.len());
         eprintln!("    {:?} after {:.1} s: {}", ended.phase, began.elapsed().as_secs_f64(), ended.reason);
         Ok(ended)
@@ -283,7 +266,7 @@ async fn row_38_a_source_that_freezes_during_a_move_loses_its_software_in_time()
         ground.fleet.agent_named(&from)?.daemon.freeze()?;
         tokio::time::sleep(LEASE).await;
         let source = ground.fleet.agent_named(&from)?.dir.clone();
-        ensure!(copies(&source)?.is_empty(), "it still runs at the frozen agent");
+        ensure!(notes_at(&source)?.is_empty(), "it still runs at the frozen agent");
         ground.fleet.agent_named(&from)?.daemon.thaw()?;
         ground.converged(&id).await.with_context(|| format!("frozen at {phase:?}"))?;
     }

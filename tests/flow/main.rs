@@ -14,6 +14,7 @@ mod ground;
 mod identity;
 mod offline;
 mod outsider;
+mod partner_faults;
 mod partners;
 mod real_software;
 mod redis;

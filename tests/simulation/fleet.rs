@@ -179,6 +179,7 @@ impl Fleet {
             join: Some(join.parse().unwrap()),
             host_name: name.clone(),
             status_file: None,
+            owner: None,
             tunnel: chandler_agent::tunnel::TunnelSettings::default(),
             notice: Arc::new(|_| {}),
         };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
@@ -79,6 +79,34 @@ impl Process {
     pub fn kill(self) -> anyhow::Result<()> {
         self.signal(Signal::KILL)
     }
+}
+
+/// The processes of the notes application that work in directories under this one, with these.
+///
+/// # Errors
+/// The machine does not say what runs.
+pub fn notes_at(under: &Path) -> anyhow::Result<Vec<(Process, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let process = Process { id };
+        // What is gone meanwhile is not there.
+        let Ok(directory) = process.directory() else { continue };
+        let is_notes =
+            |a: Vec<String>| a.first().is_some_and(|a| a.ends_with("/notes")) && a.iter().any(|a| a == "--data");
+        if directory.starts_with(under) && process.is_alive() && process.arguments().is_ok_and(is_notes) {
+            found.push((process, directory));
+        }
+    }
+    Ok(found)
+}
+
+/// The same without the directories.
+///
+/// # Errors
+/// As for [`notes_at`].
+pub fn notes_under(under: &Path) -> anyhow::Result<Vec<Process>> {
+    Ok(notes_at(under)?.into_iter().map(|(process, _)| process).collect())
 }
 
 /// Texts that each end with a zero.

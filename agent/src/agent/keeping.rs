@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use chandler_protocol::frame::{CONTROL_MAX, encode};
+use chandler_protocol::frame::{CONTROL_MAX, FrameDecoder, encode};
 use chandler_protocol::inventory::HostInventory;
 use chandler_protocol::message::AgentMessage;
 use chandler_protocol::workload::Software;
@@ -80,20 +80,49 @@ fn record_usage(shared: &Shared, now: Micros) -> (Micros, u64) {
 
 /// Keeps the inventory ready to be sent.
 pub(super) async fn inventory(shared: Arc<Shared>) {
+    let mut owner = shared.owner.subscribe();
     loop {
         let host = shared.world.probe.inventory().await;
         shared.cores.store(host.cpu.cores.max(1), Ordering::Relaxed);
-        let frame = Arc::new(frame(host));
-        {
-            let mut kept = lock(&shared.inventory);
-            if kept.1 != frame {
-                *kept = (kept.0 + 1, frame);
+        let whole = Arc::new(frame(host));
+        let mut due = std::pin::pin!(inventory_due(&shared));
+        loop {
+            owner.mark_unchanged();
+            let frame = capped(&shared, &whole);
+            {
+                let mut kept = lock(&shared.inventory);
+                if kept.1 != frame {
+                    *kept = (kept.0 + 1, frame);
+                }
+            }
+            shared.wake.notify_one();
+            tokio::select! {
+                biased;
+                () = &mut due => break,
+                // What is offered changes at once, without another look.
+                changed = owner.changed() => if changed.is_err() { break },
             }
         }
-        shared.wake.notify_one();
-        tokio::time::sleep(INVENTORY_GAP).await;
-        // Told or due, whichever is first.
-        let _ = tokio::time::timeout(INVENTORY_EVERY, shared.inventory_wanted.notified()).await;
+    }
+}
+
+/// Waits until the computer is to be looked at again: told or due, whichever is first.
+async fn inventory_due(shared: &Shared) {
+    tokio::time::sleep(INVENTORY_GAP).await;
+    let _ = tokio::time::timeout(INVENTORY_EVERY, shared.inventory_wanted.notified()).await;
+}
+
+/// The inventory with what the owner gives of it now.
+fn capped(shared: &Shared, whole: &Arc<Vec<u8>>) -> Arc<Vec<u8>> {
+    let mut decoder = FrameDecoder::new(CONTROL_MAX);
+    decoder.push(whole);
+    match decoder.decode() {
+        Ok(Some(AgentMessage::Inventory(mut host))) => {
+            let before = host.offered;
+            shared.owner.cap(&mut host);
+            if host.offered == before { whole.clone() } else { Arc::new(frame(host)) }
+        }
+        _ => whole.clone(),
     }
 }
 

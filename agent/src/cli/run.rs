@@ -11,6 +11,7 @@ use rustix::fs::FlockOperation;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{RunArgs, Settings, say, tell};
+use crate::owner::OwnerFiles;
 use crate::world::RealWorld;
 use crate::{AgentError, Config, Notice, World};
 
@@ -58,6 +59,7 @@ fn begin(args: &RunArgs, shim: Vec<OsString>) -> Result<(), AgentError> {
             join: settings.join,
             host_name: settings.name,
             status_file: Some(dir.join(STATUS)),
+            owner: Some(OwnerFiles::new(&dir, settings.owner_file)),
             tunnel: settings.tunnel,
             notice: Arc::new(notice),
         };

@@ -29,6 +29,7 @@ struct File {
     join_file: Option<PathBuf>,
     name: Option<String>,
     offer: Option<FileOffer>,
+    owner_file: Option<PathBuf>,
     tunnel: Option<FileTunnel>,
     #[serde(default)]
     program: Vec<FileProgram>,
@@ -63,6 +64,7 @@ pub(crate) struct Settings {
     pub(crate) join: Option<JoinString>,
     pub(crate) name: String,
     pub(crate) offer: Offer,
+    pub(crate) owner_file: Option<PathBuf>,
     pub(crate) programs: Vec<(String, String)>,
     pub(crate) tunnel: TunnelSettings,
 }
@@ -96,6 +98,7 @@ impl Settings {
                 memory: size(args.offer_memory.as_ref().or(offer.memory.as_ref()))?,
                 disk: size(args.offer_disk.as_ref().or(offer.disk.as_ref()))?,
             },
+            owner_file: args.owner_file.clone().or(file.owner_file).map(absolute).transpose()?,
             programs,
             tunnel: TunnelSettings {
                 listen: args.tunnel.or(tunnel.listen),
@@ -163,6 +166,11 @@ fn data_dir(given: Option<PathBuf>) -> Result<PathBuf, AgentError> {
     };
     // Programs are told paths in it and start elsewhere.
     std::path::absolute(&dir).map_err(|e| AgentError::DataDir(format!("{}: {e}", dir.display())))
+}
+
+/// A file that is watched from wherever the agent works.
+fn absolute(path: PathBuf) -> Result<PathBuf, AgentError> {
+    std::path::absolute(&path).map_err(|e| AgentError::Setting(format!("{}: {e}", path.display())))
 }
 
 fn host_name() -> String {

@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use chandler_protocol::Micros;
+use chandler_protocol::hours::utc;
 use chandler_protocol::world::Clock;
+use chandler_protocol::{Bytes, Micros, Timestamp};
 
 use super::{Common, Settings, run, say, tell};
+use crate::owner::{CapStatus, OwnerStatus};
 use crate::status::{self, STALE, Status};
 use crate::world::RealClock;
 
@@ -66,7 +68,36 @@ fn is_well(status: &Status) -> bool {
     status.link.is_connected()
         && status.link.disk_error.is_none()
         && status.link.refused.is_none()
+        && status.owner.problem.is_none()
         && status.workloads.iter().all(|w| !bad.contains(&w.phase.as_str()))
+}
+
+/// What the owner's rules say now.
+fn rules(owner: &OwnerStatus) -> Vec<String> {
+    let cap = |c: CapStatus| {
+        let cpu = (c.cpu_milli != u32::MAX).then(|| format!("{} m of processors", c.cpu_milli));
+        let memory = (c.memory_bytes != u64::MAX).then(|| Bytes(c.memory_bytes).to_string());
+        cpu.into_iter().chain(memory).collect::<Vec<_>>().join(", ")
+    };
+    let mut line = match (owner.may_run, owner.offered, owner.allowed) {
+        (false, ..) => format!("rules    yours: nothing runs, {}", owner.why),
+        (true, None, None) => "rules    yours: the fleet may use all that is offered".to_owned(),
+        (true, offered, Some(allowed)) if offered == Some(allowed) => {
+            format!("rules    yours: at most {}, {}", cap(allowed), owner.why)
+        }
+        (true, ..) => format!("rules    yours: nothing new, {}", owner.why),
+    };
+    if let Some(until) = owner.until_micros.filter(|_| owner.may_run) {
+        line.push_str(&format!("; until {}", utc(Timestamp(until))));
+    }
+    let next = if owner.may_run { "stop     chandler-agent pause" } else { "start    chandler-agent resume" };
+    let mut lines = vec![line];
+    lines.extend(owner.problem.as_ref().map(|problem| format!("rules    {problem}")));
+    lines.extend(owner.yielded_micros.map(|took| format!("yielded  in {} the last time", Micros(took))));
+    if owner.may_run || owner.pause_micros.is_some() {
+        lines.push(next.to_owned());
+    }
+    lines
 }
 
 fn lines(status: &Status) -> Vec<String> {
@@ -85,6 +116,7 @@ fn lines(status: &Status) -> Vec<String> {
     if let Some(why) = &status.link.refused {
         lines.push(format!("orders   refused: {why}"));
     }
+    lines.extend(rules(&status.owner));
     lines.push(format!("working  {running} of {} workloads run", status.workloads.len()));
     for w in &status.workloads {
         let ports: Vec<String> = w.ports.iter().map(|(name, number)| format!("{name}={number}")).collect();

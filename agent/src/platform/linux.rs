@@ -1,5 +1,6 @@
 //! Linux.
 
+pub(super) mod activity;
 pub(super) mod addresses;
 pub(super) mod boot;
 pub(super) mod cgroup;

@@ -92,7 +92,7 @@ impl Supervisor {
     /// Asks for a lease while one is needed, and takes in what is heard of it.
     pub(super) fn take_lease(&mut self) {
         let is_wanted = match self.wanted.target {
-            Target::Own(own) if own.leased && self.local.given_up.is_none() => {
+            Target::Own(own) if own.leased && self.local.given_up.is_none() && !self.local.withheld => {
                 !matches!(self.local.custody.may(&own, self.now()), May::Never | May::NotReceived)
             }
             // It may take its time to stop.

@@ -198,10 +198,17 @@ impl Supervisor {
         self.show_phase(Phase::Stopping, "");
         driver.signal(self.id, Signal::Stop(stop.signal));
         let grace = Micros(stop.grace.0.clamp(0, GRACE_MAX.0)).to_std();
-        if let Ok(ended) = tokio::time::timeout(grace, driver.wait(self.id)).await {
-            return ended;
+        let ended = tokio::select! {
+            biased;
+            ended = driver.wait(self.id) => Some(ended),
+            // The owner does not wait for as long as it was promised.
+            () = self.shared.owner.is_over(self.id) => None,
+            () = tokio::time::sleep(grace) => None,
+        };
+        match ended {
+            Some(ended) => ended,
+            None => self.kill_until_gone().await,
         }
-        self.kill_until_gone().await
     }
 
     /// Killed until it is gone: there is no way around a process that the kernel will not let go.

@@ -8,6 +8,7 @@ mod failures;
 mod hand_overs;
 mod leases;
 mod life;
+mod owner;
 mod seals;
 mod tasks;
 mod ways;

@@ -76,6 +76,12 @@ pub(crate) enum Command {
     Bill(noun::bill::Bill),
     /// The ledger: whether the books balance
     Ledger(noun::ledger::Ledger),
+    /// Statements: what site owners and partners are owed
+    Statement(noun::statement::Statement),
+    /// Receipts: what was used between this controller and its partners
+    Receipt(noun::receipt::Receipt),
+    /// Disputes: receipts that their buyer does not believe
+    Dispute(noun::dispute::Dispute),
     /// Events: every change of state
     Event(noun::event::Event),
     /// Store where the controller is and the token to sign in with

@@ -4,6 +4,7 @@ pub(crate) mod artifact;
 pub(crate) mod bill;
 pub(crate) mod completions;
 pub(crate) mod criteria;
+pub(crate) mod dispute;
 pub(crate) mod drain;
 pub(crate) mod event;
 pub(crate) mod help;
@@ -19,10 +20,12 @@ pub(crate) mod order;
 pub(crate) mod partner;
 pub(crate) mod party;
 pub(crate) mod quote;
+pub(crate) mod receipt;
 pub(crate) mod service;
 pub(crate) mod settings;
 pub(crate) mod site;
 pub(crate) mod sla;
+pub(crate) mod statement;
 pub(crate) mod status;
 pub(crate) mod token;
 
@@ -56,6 +59,9 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failu
         Command::Offering(c) => c.run(session).await,
         Command::Bill(c) => c.run(session).await,
         Command::Ledger(c) => c.run(session).await,
+        Command::Statement(c) => c.run(session).await,
+        Command::Receipt(c) => c.run(session).await,
+        Command::Dispute(c) => c.run(session).await,
         Command::Event(c) => c.run(session).await,
         Command::Login(c) => c.run(session).await,
         Command::Config(c) => c.run(session),

@@ -16,7 +16,6 @@ pub mod federation;
 pub mod finance;
 pub mod fleet;
 pub mod fulfilment;
-pub mod hours;
 pub mod identity;
 pub mod market;
 pub mod model;
@@ -31,3 +30,5 @@ pub mod service;
 pub mod site;
 pub mod sla;
 pub mod way;
+
+pub use chandler_protocol::hours;

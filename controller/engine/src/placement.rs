@@ -34,6 +34,7 @@ pub use alternatives::{BOTH, around};
 pub use choose::{Standing, is_placeable, place, standing};
 pub use explain::decision;
 pub use price::{HOURS_PER_MONTH, MonthlyPrice, monthly};
+pub(crate) use view::is_overdrawn;
 pub use view::{access_rtt, views, views_of};
 
 /// Version of the rules below; kept with every decision.
@@ -87,6 +88,8 @@ pub enum Closing {
     Hours,
     /// Its owner takes it back soon.
     Reclaimed,
+    /// Its owner offers less now than is reserved on it.
+    Owner,
 }
 
 impl Closing {
@@ -98,6 +101,7 @@ impl Closing {
             Self::Maintenance => "is at a site that is worked on now or soon",
             Self::Hours => "is at a site whose hours are over now or soon",
             Self::Reclaimed => "is taken back by its owner soon",
+            Self::Owner => "is needed by its owner now or soon",
         }
     }
 }

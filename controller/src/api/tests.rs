@@ -8,6 +8,7 @@ mod market;
 mod moves;
 mod orders;
 mod scope;
+mod settlement;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -155,7 +156,8 @@ impl World {
                     role,
                     country: "DE".to_owned(),
                     rates: Rates { core_hour: MicroMoney(10_000), gib_hour: MicroMoney(2_000) },
-                    version: 1, home: None,
+                    version: 1,
+                    home: None,
                 });
             }
             let server = host(2, "server-1", HostState::Active);

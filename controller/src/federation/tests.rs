@@ -2,5 +2,6 @@
 
 mod house;
 mod onboarding;
+mod settlement;
 mod strangers;
 mod trust;

@@ -1,5 +1,7 @@
 //! What every store must do, said once and held against each of them; and what only a file can suffer.
 
+mod settlement;
+
 use std::path::Path;
 
 use chandler_engine::event::{Event, Noun};
@@ -99,6 +101,7 @@ async fn suite(store: &dyn Store) {
     events_come_in_order(store).await;
     usage_and_ledger(store).await;
     clearings_come_newest_first(store).await;
+    settlement::suite(store).await;
     answers(store).await;
 }
 

@@ -136,6 +136,12 @@ fn cpu_times() -> CpuTimes {
     parse_cpu_times(&read(Path::new("/proc/stat")).unwrap_or_default())
 }
 
+/// Processor time that was busy and all of it, in ticks, as `/proc/stat` says it.
+pub(super) fn busy_and_total(stat: &str) -> (u64, u64) {
+    let times = parse_cpu_times(stat);
+    (times.busy, times.total)
+}
+
 fn parse_cpu_times(stat: &str) -> CpuTimes {
     let line = stat.lines().next().unwrap_or_default();
     let fields: Vec<u64> = line.split_ascii_whitespace().skip(1).take(8).filter_map(|f| f.parse().ok()).collect();

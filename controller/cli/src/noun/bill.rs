@@ -95,7 +95,7 @@ fn text(bill: &Item) -> String {
 }
 
 /// Millionths of an hour with four digits, because a short run must not look like none.
-fn hours(micros: i64) -> String {
+pub(super) fn hours(micros: i64) -> String {
     let (sign, n) = (if micros < 0 { "-" } else { "" }, micros.unsigned_abs());
     format!("{sign}{}.{:04}", n / 1_000_000, n % 1_000_000 / 100)
 }

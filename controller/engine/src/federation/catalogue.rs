@@ -10,6 +10,7 @@ use crate::fleet::{Capacity, Host, HostState};
 use crate::market::lot::{LotOffer, commitment_of};
 use crate::market::offer::{Offer, OfferState, open_until};
 use crate::model::Model;
+use crate::placement::is_overdrawn;
 use crate::site::{Site, SiteRole};
 
 /// An offer with what binds it: its owner cannot say afterwards that it asked for something else.
@@ -115,6 +116,9 @@ pub(super) fn leaving(model: &Model, host: &Host, offer: &Offer, now: Timestamp)
     }
     if model.criteria_of(Some(host.site)).is_some_and(|c| c.closed(now).is_some()) {
         return Some("its site is drained, worked on, or its hours are over".to_owned());
+    }
+    if is_overdrawn(model, host) {
+        return Some("its owner needs the machine now or soon".to_owned());
     }
     let until = open_until(&offer.windows, now);
     match until {

@@ -233,9 +233,9 @@ pub fn hear(draft: &mut Draft<'_>, buyer: PartyId, said: &[DisputeWord]) -> Vec<
     answer.into_values().take(2 * WORDS_MAX).collect()
 }
 
-/// Takes in the seller's answer. Gives what is left to say: that this side pays what it contested before it was restored
+/// Takes in the seller's answer to what was said. Gives what is left to say: that this side pays what it contested before it was restored
 /// from a backup, and does not know of any more.
-pub fn heard(draft: &mut Draft<'_>, seller: PartyId, answer: &[DisputeWord]) -> Vec<DisputeWord> {
+pub fn heard(draft: &mut Draft<'_>, seller: PartyId, said: &[DisputeWord], answer: &[DisputeWord]) -> Vec<DisputeWord> {
     let told = draft.model.chains.get(&(seller, Side::Bought)).map_or(0, |c| c.countersigned());
     let mut left = Vec::new();
     for word in answer.iter().take(2 * WORDS_MAX) {
@@ -254,8 +254,8 @@ pub fn heard(draft: &mut Draft<'_>, seller: PartyId, answer: &[DisputeWord]) -> 
         {
             keep(draft, &now_known, next, decision(to_seller, &known));
         }
-        if known.decided.is_some() {
-            // It was told so, and has answered: both know.
+        // The seller was told the decision, and has answered: both know.
+        if said.iter().any(|s| s.number == word.number && s.decided.is_some()) {
             close(draft, id, word.decided);
         }
     }

@@ -163,10 +163,17 @@ fn fail(draft: &mut Draft<'_>, a: &Assignment, failure: Failure, message: &str) 
     let reason = format!("failed on {}: {why} ({message})", draft.model.host_name(a.host));
     let Some(service) = draft.model.services.get(&a.service).cloned() else { return };
     let stays = service.spec.state.is_some() && service.has_run();
+    let by_owner = failure == Failure::Owner;
+    if stays && by_owner {
+        // It runs again by itself when its owner allows it; until then the host is left, with the state.
+        return;
+    }
     if stays && draft.now < service.not_before {
         return;
     }
-    note_failure(draft, a.host);
+    if !by_owner {
+        note_failure(draft, a.host);
+    }
     let setback = set_back(&service, draft.now, &reason);
     if setback.setbacks >= SETBACKS_MAX && !service.has_run() {
         // It never answered: nobody has written anything that is to be kept.

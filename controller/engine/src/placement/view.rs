@@ -69,11 +69,20 @@ fn closing(model: &Model, host: &Host, now: Timestamp) -> Option<Closing> {
     if host.terms.as_ref().is_some_and(|t| t.reclaimed_at.is_some()) {
         return Some(Closing::Reclaimed);
     }
+    if is_overdrawn(model, host) {
+        return Some(Closing::Owner);
+    }
     model.criteria_of(Some(host.site))?.closed(now).map(|closed| match closed {
         Closed::Drained(_) => Closing::Site,
         Closed::Maintenance(_) => Closing::Maintenance,
         Closed::Hours(_) => Closing::Hours,
     })
+}
+
+/// Whether its owner offers less than is reserved on it: it was more when that was reserved.
+pub(crate) fn is_overdrawn(model: &Model, host: &Host) -> bool {
+    let reserved = model.reserved.get(&host.id).copied().unwrap_or_default();
+    host.inventory.is_some() && !host.offered().holds(reserved)
 }
 
 /// The measured round-trip time of a host: as it is now, or the last that was known.

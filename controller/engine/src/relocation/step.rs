@@ -70,6 +70,7 @@ pub(crate) const fn failure_text(failure: Failure) -> &'static str {
         Failure::Unsupported => "the agent cannot run it",
         Failure::State => "its state could not be had",
         Failure::Lease => "its capacity is not to be had",
+        Failure::Owner => "its owner needs the machine",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chandler_engine::federation::{DisputeWord, Side, heard, words};
+use chandler_engine::federation::{DisputeWord, Side, WORDS_MAX, heard, words};
 use chandler_engine::finance::dispute::DisputeState;
 use chandler_engine::model::Model;
 
@@ -30,9 +30,9 @@ impl Talk {
             let mut after = 0;
             loop {
                 let said = words(&model, self.partner, false, after);
-                let last = said.last().map(|w| w.number);
+                let next = said.last().filter(|_| said.len() >= WORDS_MAX).map(|w| w.number);
                 self.exchange(said).await?;
-                match last {
+                match next {
                     Some(number) => after = number,
                     None => break,
                 }
@@ -64,7 +64,8 @@ impl Talk {
         for _ in 0..2 {
             let answer: Vec<DisputeWord> = self.client()?.post("disputes", &said).await?;
             let (party, by) = (self.partner, self.by());
-            let taken = self.writer.transact(&by, move |draft| Ok::<_, ()>(heard(draft, party, &answer)));
+            let words = std::mem::take(&mut said);
+            let taken = self.writer.transact(&by, move |draft| Ok::<_, ()>(heard(draft, party, &words, &answer)));
             match taken.await {
                 Ok(left) if !left.is_empty() => said = left,
                 _ => break,

@@ -102,7 +102,7 @@ pub(super) async fn countersign(
     }
     let party = peer.party;
     let link = link(&desk, party, signed.head.number).await?;
-    if !link.is_some_and(|r| r.hash == signed.head.hash) {
+    if link.is_none_or(|r| r.hash != signed.head.hash) {
         return Err(Problem::new(CONFLICT, "there is no such link in the chain: fetch the receipts again").into());
     }
     let mut about = Vec::with_capacity(contested.len());

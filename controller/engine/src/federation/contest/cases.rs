@@ -146,7 +146,7 @@ impl Two {
         self.now += 1;
         let said = words(&self.buyer, SELLER, false, 0);
         let answer = work(&mut self.seller, self.now, "partner buyer", |d| hear(d, BUYER, &said));
-        work(&mut self.buyer, self.now, "partner seller", |d| heard(d, SELLER, &answer));
+        work(&mut self.buyer, self.now, "partner seller", |d| heard(d, SELLER, &said, &answer));
     }
 
     fn sums(&self) -> [super::super::chain::Sums; 2] {
@@ -207,6 +207,19 @@ fn each_side_decides_against_itself_alone() {
 }
 
 #[test]
+fn a_decision_is_not_closed_before_the_seller_was_told_that_it_is_known() {
+    let mut two = Two::disputed();
+    two.says(true, 0).unwrap();
+    for said in [words(&two.buyer, SELLER, false, 0), Vec::new()] {
+        let answer = work(&mut two.seller, two.now, "partner buyer", |d| hear(d, BUYER, &said));
+        work(&mut two.buyer, two.now, "partner seller", |d| heard(d, SELLER, &said, &answer));
+    }
+    assert_eq!(two.states(), ["decided", "decided"]);
+    two.talk();
+    assert_eq!(two.states(), ["closed", "closed"]);
+}
+
+#[test]
 fn what_costs_the_other_side_needs_it() {
     let mut two = Two::disputed();
     two.says(false, 20).unwrap();
@@ -231,7 +244,7 @@ fn a_seller_cannot_decide_for_the_buyer() {
     let mut two = Two::disputed();
     two.says(false, 20).unwrap();
     let word = DisputeWord { number: 2, contested: money(60), price: money(0), decided: Some(money(21)), said: vec![] };
-    work(&mut two.buyer, 5, "partner seller", |d| heard(d, SELLER, std::slice::from_ref(&word)));
+    work(&mut two.buyer, 5, "partner seller", |d| heard(d, SELLER, &[], std::slice::from_ref(&word)));
     assert_eq!(two.sums()[1].held, money(60), "more than was offered is no decision");
     // Nor can a buyer, by saying that it was decided.
     let word = DisputeWord { price: money(0), decided: Some(money(0)), ..word };
@@ -284,7 +297,7 @@ fn a_buyer_from_a_backup_pays_what_it_does_not_know_to_be_contested() {
     two.buyer = Model::default();
     two.buyer.apply(&Change::from(chain));
     let answer = work(&mut two.seller, 3, "partner buyer", |d| hear(d, BUYER, &[]));
-    let left = work(&mut two.buyer, 3, "partner seller", |d| heard(d, SELLER, &answer));
+    let left = work(&mut two.buyer, 3, "partner seller", |d| heard(d, SELLER, &[], &answer));
     work(&mut two.seller, 4, "partner buyer", |d| hear(d, BUYER, &left));
     assert_eq!(two.sums()[0].decided, money(60));
 }

@@ -29,7 +29,7 @@ pub(super) fn unfit(look: &Look<'_, '_>, copy: &Arc<Assignment>) -> Option<Cause
         let why = view.host.drain.as_ref().map(|d| format!(": {}", d.reason)).unwrap_or_default();
         // What is taken back will not be there: its owner said so, as a forecast would.
         let trigger = match closing {
-            Closing::Reclaimed => Trigger::PredictedAvailability,
+            Closing::Reclaimed | Closing::Owner => Trigger::PredictedAvailability,
             _ => Trigger::ProviderCriterion,
         };
         return Some(cause(trigger, Want::Any, format!("{name} {}{why}", closing.as_str())));

@@ -6,9 +6,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-use chandler_protocol::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::Timestamp;
 
 /// How to write them; stands in refusals.
 pub const HOURS_FORM: &str =
@@ -98,6 +99,17 @@ pub fn minute_of_week(zone: &str, at: Timestamp) -> Option<u16> {
         + i32::from(local.hour()) * 60
         + i32::from(local.minute());
     u16::try_from(minute).ok()
+}
+
+/// A moment as people write it, to the second: `2026-11-25T12:00:00Z`.
+pub fn utc(at: Timestamp) -> String {
+    let whole = at.0.div_euclid(1_000_000);
+    jiff::Timestamp::from_second(whole).map_or_else(|_| "another age".to_owned(), |at| at.to_string())
+}
+
+/// The moment that [`utc`] writes so; `None` when the text is none.
+pub fn parse_utc(text: &str) -> Option<Timestamp> {
+    Some(Timestamp(text.parse::<jiff::Timestamp>().ok()?.as_microsecond()))
 }
 
 impl FromStr for Hours {
@@ -190,15 +202,11 @@ impl<'de> Deserialize<'de> for Hours {
 mod tests {
     use super::*;
 
-    fn at(text: &str) -> Timestamp {
-        Timestamp(text.parse::<jiff::Timestamp>().unwrap().as_microsecond())
-    }
-
     #[test]
     fn an_hour_is_the_one_on_the_wall_there() {
         let check = |hours: &str, moment: &str, expect| {
             let hours: Hours = hours.parse().unwrap();
-            assert_eq!(hours.cover(at(moment)), expect, "{hours} at {moment}");
+            assert_eq!(hours.cover(parse_utc(moment).unwrap()), expect, "{hours} at {moment}");
             assert_eq!(hours.to_string().parse(), Ok(hours), "it is written as it is read");
         };
         // A Wednesday; Berlin is one hour ahead in winter and two in summer.
