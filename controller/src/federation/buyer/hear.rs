@@ -133,6 +133,9 @@ fn take(draft: &mut Draft<'_>, partner: PartyId, news: &News, link: Option<Micro
     stays(draft, &known, news);
     let mut grants = Vec::new();
     for host in told.values() {
+        if !is_fresh(draft, host) {
+            continue;
+        }
         observed(draft, host);
         for ask in &host.asks {
             let grant = relocation::lease(draft, host.host, ask);
@@ -140,6 +143,13 @@ fn take(draft: &mut Draft<'_>, partner: PartyId, news: &News, link: Option<Micro
         }
     }
     grants
+}
+
+/// Whether what is told of a host is its own word. A home keeps the session of a machine that died for a while, and tells
+/// until then what it heard last.
+fn is_fresh(draft: &Draft<'_>, news: &HostNews) -> bool {
+    let grace = draft.model.grace;
+    news.connected && (grace.0 <= 0 || news.silent.0 < grace.0 / 2)
 }
 
 /// How a host does. Where nothing of ours is, what its offer says counts.
@@ -159,7 +169,7 @@ fn pulse(draft: &mut Draft<'_>, host: HostId, said: Option<&HostNews>, link: Opt
         pulse.readings = Some(readings);
     }
     draft.model.pulses.insert(host, pulse);
-    if connected {
+    if connected && said.is_none_or(|h| is_fresh(draft, h)) {
         assurance::heard(draft, host);
     }
 }
