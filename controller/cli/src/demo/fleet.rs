@@ -90,7 +90,7 @@ impl Fleet {
             .args(part.roles.iter().flat_map(|role| ["--role", *role]))
             // A demo has no patience: a machine is lost after two silent seconds instead of twelve, and four times a
             // second it is considered whether services are better off elsewhere.
-            .args(["--grace", "2 s", "--heartbeat", "400 ms", "--telemetry-interval", "500 ms"])
+            .args(["--grace", "2 s", "--heartbeat", "400 ms", "--telemetry-interval", "2 s"])
             .args(["--relocation-period", "250 ms", "--data-dir"])
             .arg(self.dir.join(part.name));
         Ok(launch.spawn()?)

@@ -49,7 +49,8 @@ impl Journeys {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                anyhow::bail!("gave up waiting; its moves so far: {moves:#?}");
+                let told: Vec<_> = moves.iter().map(|m| format!("{} {}: {}", m.service, m.trigger, ended(m))).collect();
+                anyhow::bail!("gave up; the moves so far: {}", told.join("; "));
             }
             tokio::time::sleep(LOOK).await;
         }

@@ -132,7 +132,8 @@ fn money(report: &Report, lines: &mut Vec<String>) {
     for books in &report.money.books {
         let name = books.part.name;
         for statement in &books.statements {
-            lines.push(format!("  paid    {name} pays {} {}", statement.payee, statement.total));
+            let payee = if statement.payee == "provider" { "itself" } else { &statement.payee };
+            lines.push(format!("  paid    {name} pays {payee} {}", statement.total));
         }
         let says = if books.ledger.balanced { "balances" } else { "DOES NOT BALANCE" };
         lines.push(format!("  books   the ledger of {name} {says}: {} are left to it", books.ledger.earnings));

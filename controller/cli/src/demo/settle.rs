@@ -3,8 +3,9 @@
 use anyhow::{Context as _, ensure};
 use chandler_api::bill::{Bill, BillRun, LedgerCheck};
 use chandler_api::client::Client;
-use chandler_api::settlement::{ChainSide, ReceiptChain, Statement};
+use chandler_api::settlement::{ChainSide, ReceiptChain, Statement, StatementQuery};
 use chandler_harness::wait::eventually_ok;
+use futures_util::future::try_join_all;
 
 use super::cast::{HANSA, LOTUS, PARTS, Part, TRADES};
 use super::fleet::Fleet;
@@ -39,6 +40,30 @@ pub(super) struct Books {
     pub(super) statements: Vec<Statement>,
 }
 
+impl Books {
+    /// What it sold is what it pays to whose machines they are, and what it bought is what it pays to who sold it.
+    ///
+    /// # Errors
+    /// A sum differs.
+    fn fits(&self, sales: &[Sale]) -> anyhow::Result<()> {
+        let name = self.part.name;
+        let bought: Vec<_> = sales.iter().filter(|s| s.buyer == name).collect();
+        for sale in &bought {
+            let statement =
+                self.statements.iter().find(|s| s.payee == sale.seller).context("a statement is missing")?;
+            let (paid, owed) = (&statement.total, &sale.bought.amount);
+            ensure!(paid == owed, "{name} pays {} {paid} and owes it {owed}", sale.seller);
+        }
+        // Who buys also pays the owners of what it uses itself.
+        if bought.is_empty() {
+            let sold: i64 = sales.iter().filter(|s| s.seller == name).map(|s| s.sold.amount.micros).sum();
+            let paid: i64 = self.statements.iter().map(|s| s.total.micros).sum();
+            ensure!(paid == sold, "{name} sold for {sold} millionths and pays {paid} to the owners");
+        }
+        Ok(())
+    }
+}
+
 /// Everything that has to do with money.
 pub(super) struct Money {
     /// What acme is billed: by hansa, and by lotus.
@@ -57,21 +82,12 @@ pub(super) async fn settle(fleet: &Fleet, narrator: &Narrator) -> anyhow::Result
     for (house, bill) in &bills {
         narrator.say(&format!("{house} bills acme for {}: {} in {} lines", bill.month, bill.total, bill.lines.len()));
     }
-    let mut sales = Vec::new();
-    for (buyer, seller) in TRADES {
-        let what = format!("{buyer} and {seller} to agree");
-        let sale = narrator.patiently(&what, agreed(fleet, buyer, seller)).await?;
+    let (sales, books) = narrator.patiently("buyers and sellers to agree", agreed(fleet)).await?;
+    for sale in &sales {
         narrator.say(&format!(
-            "{buyer} owes {seller} {} by {} receipts, all countersigned; both have the same, to the millionth",
-            sale.bought.amount, sale.bought.receipts,
+            "{} owes {} {} by {} countersigned receipts: both have the same, to the millionth",
+            sale.buyer, sale.seller, sale.bought.amount, sale.bought.receipts,
         ));
-        sales.push(sale);
-    }
-    let mut books = Vec::new();
-    for part in &PARTS {
-        let client = fleet.client(part.name)?;
-        let statements = client.statements(&Default::default()).await?.items;
-        books.push(Books { part, ledger: client.ledger_check().await?, statements });
     }
     Ok(Money { bills, sales, books })
 }
@@ -93,18 +109,44 @@ async fn bill(client: &Client, wanted: &[(&str, usize)]) -> anyhow::Result<Bill>
     Ok(billed.await?)
 }
 
-/// Waits until both sides of a sale say the same of it.
-async fn agreed(fleet: &Fleet, buyer: &'static str, seller: &'static str) -> anyhow::Result<Sale> {
-    let (pays, is_paid) = (fleet.client(buyer)?, fleet.client(seller)?);
-    let equal = eventually_ok("the receipts to be the same on both sides", STEP, || async {
-        let sold = chain(is_paid, buyer, ChainSide::Sold).await?;
-        let bought = chain(pays, seller, ChainSide::Bought).await?;
-        let sale = Sale { seller, buyer, sold, bought };
-        ensure!(sale.is_equal(), "they differ: {sale:#?}");
-        ensure!(sale.sold.amount.micros > 0, "nothing was receipted yet");
-        anyhow::Ok(sale)
+/// Waits for a moment in which both sides of every sale say the same of it, and everybody's statements too. What runs is
+/// metered on, so that there are others in which a receipt is under way.
+async fn agreed(fleet: &Fleet) -> anyhow::Result<(Vec<Sale>, Vec<Books>)> {
+    let moment = eventually_ok("all books to say the same", STEP, || async {
+        let before = sales(fleet).await?;
+        let books = try_join_all(PARTS.iter().map(|part| books(fleet, part))).await?;
+        let sales = sales(fleet).await?;
+        let heads = |all: &[Sale]| all.iter().map(|s| (s.sold.head, s.bought.head)).collect::<Vec<_>>();
+        ensure!(heads(&before) == heads(&sales), "receipts came in while the books were read");
+        for sale in &sales {
+            ensure!(sale.is_equal(), "they differ: {sale:#?}");
+            ensure!(sale.sold.amount.micros > 0, "{} has sold nothing to {} yet", sale.seller, sale.buyer);
+        }
+        for books in &books {
+            books.fits(&sales)?;
+        }
+        anyhow::Ok((sales, books))
     });
-    Ok(equal.await?)
+    Ok(moment.await?)
+}
+
+/// Every sale, as its two sides see it now.
+async fn sales(fleet: &Fleet) -> anyhow::Result<Vec<Sale>> {
+    let each = TRADES.iter().map(|(buyer, seller)| async move {
+        let sold = chain(fleet.client(seller)?, buyer, ChainSide::Sold);
+        let bought = chain(fleet.client(buyer)?, seller, ChainSide::Bought);
+        let (sold, bought) = tokio::try_join!(sold, bought)?;
+        anyhow::Ok(Sale { seller, buyer, sold, bought })
+    });
+    try_join_all(each).await
+}
+
+/// A controller's books as they are now.
+async fn books(fleet: &Fleet, part: &'static Part) -> anyhow::Result<Books> {
+    let client = fleet.client(part.name)?;
+    let query = StatementQuery::default();
+    let (ledger, statements) = tokio::try_join!(client.ledger_check(), client.statements(&query))?;
+    Ok(Books { part, ledger, statements: statements.items })
 }
 
 async fn chain(client: &Client, partner: &str, side: ChainSide) -> anyhow::Result<ReceiptChain> {
