@@ -216,3 +216,33 @@ fn listens(draft: &mut Draft<'_>, news: &HostNews) {
 pub(super) const fn has_results(seen: &ObservedAssignment) -> bool {
     matches!(seen.phase, Phase::Completed(_))
 }
+
+#[cfg(test)]
+mod tests {
+    use chandler_engine::model::Model;
+    use chandler_protocol::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn what_a_home_heard_long_ago_is_no_word_of_the_host() {
+        let model = Model { grace: Micros::from_secs(12), ..Model::default() };
+        let mut ids = || [0; 10];
+        let draft = Draft::new(&model, Timestamp(0), "test", &mut ids);
+        let told = |connected, silent| HostNews {
+            host: HostId::from_random([1; 10]),
+            connected,
+            silent: Micros::from_secs(silent),
+            rtt: None,
+            listens: Vec::new(),
+            stored: 0,
+            observed: None,
+            ways: None,
+            readings: None,
+            asks: Vec::new(),
+        };
+        assert!(is_fresh(&draft, &told(true, 0)) && is_fresh(&draft, &told(true, 5)));
+        // It is lost after 12 s: long before, what is told of it must not bring it back.
+        assert!(!is_fresh(&draft, &told(true, 6)) && !is_fresh(&draft, &told(false, 0)));
+    }
+}
