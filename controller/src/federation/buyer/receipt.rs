@@ -47,7 +47,7 @@ impl Talk {
         if there < after {
             tracing::warn!(partner = %partner.name, there, after, "its receipts end before ours: it was restored from a backup");
             self.say_again();
-            if !known.as_ref().is_some_and(|c| c.signed.is_some()) || !self.give_back(there).await? {
+            if !self.give_back(there).await? {
                 tokio::time::sleep(WAIT).await;
             }
             return Ok(());
