@@ -8,6 +8,7 @@ use chandler_engine::draft::Draft;
 use chandler_engine::federation::{self, HostNews, News};
 use chandler_engine::fleet::Host;
 use chandler_engine::fulfilment;
+use chandler_engine::model::Model;
 use chandler_engine::{assurance, relocation};
 use chandler_protocol::lease::LeaseGrant;
 use chandler_protocol::state::{ObservedAssignment, Phase};
@@ -23,6 +24,8 @@ use crate::link::{bounded_observed, enter_ways};
 const WAIT: Duration = Duration::from_secs(2);
 /// How often the way to a partner is measured.
 const MEASURE: Duration = Duration::from_secs(5);
+/// The grace while none is set.
+const GRACE: Micros = Micros::from_secs(12);
 /// Hosts in one answer that are looked at.
 const HOSTS_MAX: usize = 100_000;
 
@@ -125,7 +128,8 @@ fn take(draft: &mut Draft<'_>, partner: PartyId, news: &News, link: Option<Micro
     for host in &known {
         let said = told.get(host).copied();
         pulse(draft, *host, said, link);
-        federation::watched(draft, *host, said.filter(|h| h.connected).and_then(|h| h.observed.as_deref()));
+        let heard = said.filter(|h| is_heard(&draft.model, h));
+        federation::watched(draft, *host, heard.and_then(|h| h.observed.as_deref()));
     }
     for lease in &news.leases {
         if draft.model.leases.contains_key(&lease.id)
@@ -146,10 +150,17 @@ fn take(draft: &mut Draft<'_>, partner: PartyId, news: &News, link: Option<Micro
     grants
 }
 
+/// Whether a host's home hears it. A connection outlives a machine that died by a while: what has been silent for the grace
+/// is not heard, as here.
+fn is_heard(model: &Model, news: &HostNews) -> bool {
+    let grace = if model.grace.0 > 0 { model.grace } else { GRACE };
+    news.connected && news.silent <= grace
+}
+
 /// How a host does. Where nothing of ours is, what its offer says counts.
 fn pulse(draft: &mut Draft<'_>, host: HostId, said: Option<&HostNews>, link: Option<Micros>) {
     let terms = draft.model.hosts.get(&host).and_then(|h| h.terms.clone());
-    let connected = said.map_or_else(|| terms.is_some_and(|t| t.connected), |h| h.connected);
+    let connected = said.map_or_else(|| terms.is_some_and(|t| t.connected), |h| is_heard(&draft.model, h));
     let mut pulse = draft.model.pulse(host);
     let far = said.and_then(|h| h.rtt).or_else(|| draft.model.hosts.get(&host).and_then(|h| h.rtt));
     let rtt = link.map(|link| Micros(link.0.saturating_add(far.map_or(0, |r| r.0.max(0)))));
@@ -180,7 +191,7 @@ fn stays(draft: &mut Draft<'_>, known: &BTreeSet<HostId>, news: &News) {
 }
 
 fn observed(draft: &mut Draft<'_>, news: &HostNews) {
-    if !news.connected {
+    if !is_heard(&draft.model, news) {
         // What its home heard of it last is not how it is.
         return;
     }
