@@ -125,7 +125,8 @@ fn take(draft: &mut Draft<'_>, partner: PartyId, news: &News, link: Option<Micro
     for host in &known {
         let said = told.get(host).copied();
         pulse(draft, *host, said, link);
-        federation::watched(draft, *host, said.filter(|h| h.connected).and_then(|h| h.observed.as_deref()));
+        let heard = said.filter(|h| is_fresh(draft, h));
+        federation::watched(draft, *host, heard.and_then(|h| h.observed.as_deref()));
     }
     for lease in &news.leases {
         if draft.model.leases.contains_key(&lease.id)
