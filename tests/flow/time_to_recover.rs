@@ -40,9 +40,8 @@ async fn a_dead_machines_service_runs_elsewhere_soon_after_that_may_be_concluded
     let away = moved.await?.duration_since(killed);
     let lost = fleet.host_in_state(&first, HostState::Lost).await?;
     // The change of place is on record once its move is done, which is after the first answer.
-    let is_told = |s: &chandler_api::service::Service| {
-        s.placements.iter().any(|p| p.host != first) && !s.replacements.is_empty()
-    };
+    let is_told =
+        |s: &chandler_api::service::Service| s.placements.iter().any(|p| p.host != first) && !s.replacements.is_empty();
     let running = fleet.running_where("notes", is_told).await?;
     let replaced = running.replacements.last().context("the change of place is kept")?;
     ensure!(replaced.trigger == "hostFailed" && replaced.from == first, "{replaced:?}");
