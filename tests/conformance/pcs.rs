@@ -114,7 +114,7 @@ async fn a38_sites_may_be_personal_computers() -> Result<()> {
 }
 
 /// The owner pauses the PC: nobody's software runs there a second later, and the owner sees how long that took.
-async fn owner_needs_it(alpha: &Fleet, pc: &PathBuf) -> Result<()> {
+async fn owner_needs_it(alpha: &Fleet, pc: &Path) -> Result<()> {
     ensure!(notes_under(pc)?.len() == 1, "it runs there");
     let began = Instant::now();
     let paused = on(pc, &["pause", "2h", "--reason", "a game"]);
