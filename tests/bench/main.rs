@@ -7,6 +7,7 @@ mod front_door;
 mod market;
 mod move_service;
 mod order_latency;
+mod pcs;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,7 @@ const NAMES: &[(&str, &str)] = &[
         "HTTP requests and bulk bytes through a front door and its tunnel, against direct and against TLS over TCP",
     ),
     ("market", "what owners gain by false rates under each rule, and 1,000 demands cleared among 10,000 offers"),
+    ("pcs", "four weeks of 50 services with 99 % on 200 PCs that come and go as real ones did, and what they cost"),
 ];
 
 fn main() -> ExitCode {
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
             "move" => move_service::run(part).await,
             "front-door" => front_door::run().await,
             "market" => market::run(),
+            "pcs" => pcs::run(),
             _ => {
                 eprintln!("usage: bench NAME [--json], where NAME is one of");
                 for (name, text) in NAMES {

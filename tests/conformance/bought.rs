@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use chandler_api::client::Client;
+use chandler_api::market::LeaseState;
 use chandler_api::order::OrderState;
 use chandler_api::service::ServiceQuery;
 use chandler_api::site::SiteRole;
-use chandler_api::market::LeaseState;
 use chandler_harness::wait::eventually_ok;
 use chandler_tests::fleet::{AgentOptions, ControllerOptions, Fleet, PATIENCE, order, order_completed, settled};
 use chandler_tests::http;

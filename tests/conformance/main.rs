@@ -22,6 +22,7 @@ mod interface;
 mod market;
 mod matrix;
 mod owners;
+mod pcs;
 mod providers;
 mod released;
 mod seen;

@@ -243,7 +243,10 @@ async fn a28_every_trigger_leads_to_every_kind_of_resource() -> Result<()> {
     for (cell, _) in cells() {
         let name = cell.name();
         match fleet.moved_because(&name, cell.trigger).await {
-            Ok(m) if (m.from.host.as_str(), m.to.host.as_str()) == (cell.source, host_at(cell.to).as_str()) && !m.evidence.is_empty() => {
+            Ok(m)
+                if (m.from.host.as_str(), m.to.host.as_str()) == (cell.source, host_at(cell.to).as_str())
+                    && !m.evidence.is_empty() =>
+            {
                 eprintln!("{name}: {:?}, {}", m.kind, m.evidence);
             }
             other => wrong.push(format!("{name}: {other:#?}")),

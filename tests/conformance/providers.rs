@@ -101,11 +101,10 @@ async fn a19_a_value_added_provider_combines_its_own_and_partners_resources() ->
 #[tokio::test(flavor = "multi_thread")]
 async fn a20_a_value_added_provider_mixes_three_sources_and_changes_the_mix() -> Result<()> {
     let mut beta = seller("far", 20_000).await?;
-    let args = ["--role", "provider", "--role", "valueAdded", "--relocation-period", "250 ms", "--relocation-haste", "3600"];
-    let options = fleet::ControllerOptions {
-        args: args.map(str::to_owned).to_vec(),
-        ..fleet::ControllerOptions::default()
-    };
+    let args =
+        ["--role", "provider", "--role", "valueAdded", "--relocation-period", "250 ms", "--relocation-haste", "3600"];
+    let options =
+        fleet::ControllerOptions { args: args.map(str::to_owned).to_vec(), ..fleet::ControllerOptions::default() };
     let mut alpha = Fleet::with(options).await?;
     let acme = alpha.customer("acme").await?;
     alpha.publish_notes().await?;

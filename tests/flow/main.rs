@@ -10,6 +10,7 @@ mod bad_move;
 mod bad_order;
 mod chaos;
 mod crash;
+mod demo;
 mod ground;
 mod identity;
 mod offline;

@@ -71,9 +71,8 @@ impl Ground {
     }
 
     async fn owner(&self) -> Result<String> {
-        let one = |s: &chandler_api::service::Service| {
-            s.placements.iter().filter(|p| p.state == "allocated").count() == 1
-        };
+        let one =
+            |s: &chandler_api::service::Service| s.placements.iter().filter(|p| p.state == "allocated").count() == 1;
         let service = self.alpha.running_where("ledger", one).await?;
         let owner = service.placements.into_iter().find(|p| p.state == "allocated");
         Ok(owner.context("it is somewhere")?.host)

@@ -39,7 +39,10 @@ async fn a_dead_machines_service_runs_elsewhere_soon_after_that_may_be_concluded
     });
     let away = moved.await?.duration_since(killed);
     let lost = fleet.host_in_state(&first, HostState::Lost).await?;
-    let running = fleet.running_where("notes", |s| s.placements.iter().any(|p| p.host != first)).await?;
+    // The change of place is on record once its move is done, which is after the first answer.
+    let is_told =
+        |s: &chandler_api::service::Service| s.placements.iter().any(|p| p.host != first) && !s.replacements.is_empty();
+    let running = fleet.running_where("notes", is_told).await?;
     let replaced = running.replacements.last().context("the change of place is kept")?;
     ensure!(replaced.trigger == "hostFailed" && replaced.from == first, "{replaced:?}");
     // The last sign of life was at most a heartbeat before the kill.

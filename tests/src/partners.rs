@@ -19,8 +19,7 @@ pub async fn may_buy(buyer: (&Fleet, &str), seller: (&Fleet, &str)) -> Result<()
     let hour = Span(Micros::from_secs(3_600));
     let invite = PartnerInvite { name: buyer.1.to_owned(), may: vec![Scope::Buy], expires: hour };
     let invited = seller.0.client.partner_invite(&invite).await?;
-    let accept =
-        PartnerAccept { invitation: invited.invitation, name: seller.1.to_owned(), may: vec![Scope::Sell] };
+    let accept = PartnerAccept { invitation: invited.invitation, name: seller.1.to_owned(), may: vec![Scope::Sell] };
     buyer.0.client.partner_accept(&accept).await?;
     Ok(())
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chandler_protocol::Micros;
-use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
 use super::rules::{FILE_MAX, Rules, Sense};
@@ -204,7 +205,10 @@ pub(crate) async fn keep(shared: Arc<Shared>, keeper: Option<Keeper>) {
 fn watch(files: &OwnerFiles, changed: Arc<Notify>) -> notify::Result<RecommendedWatcher> {
     let names = [files.rules.clone(), files.pause.clone()];
     let is_ours = move |event: &Event| {
-        event.need_rescan() || event.paths.iter().any(|p| names.iter().any(|n| n.file_name() == p.file_name()))
+        // Looking at a file is an event too: it must not lead to another look.
+        let is_look = matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write));
+        let is_named = || event.paths.iter().any(|p| names.iter().any(|n| n.file_name() == p.file_name()));
+        event.need_rescan() || (!is_look && is_named())
     };
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
         if event.as_ref().map_or(true, &is_ours) {

@@ -48,6 +48,13 @@ async fn offered(controller: &Controller, is_it: impl Fn(u32, u64) -> bool) {
     controller.until("the offer", find).await;
 }
 
+/// Processor time of a process, in hundredths of a second.
+fn ticks(pid: u64) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let rest = stat.rsplit_once(") ").unwrap().1;
+    rest.split(' ').skip(11).take(2).map(|n| n.parse::<u64>().unwrap()).sum()
+}
+
 fn text(output: &std::process::Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
@@ -137,9 +144,16 @@ async fn a_lease_is_not_asked_for_while_the_owner_gives_no_room() {
     phase(&controller, 1, |o| o.phase == MADE_WAY).await;
     let asked = || controller.heard.lock().unwrap().asked.len();
     let before = asked();
+    let status = call(dir.path(), &["status", "-o", "json"]).await;
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    let agent = status["status"]["pid"].as_u64().unwrap();
+    let used = ticks(agent);
     // Longer than any lease of before runs: what would be asked for would have been by then.
     tokio::time::sleep(Duration::from_millis(2_000)).await;
     assert_eq!(asked(), before);
+    let used = ticks(agent) - used;
+    println!("the agent of a paused computer used {} ms of processor in 2 s", used * 10);
+    assert!(used < 40, "it is busy with itself");
     assert!(call(dir.path(), &["resume"]).await.status.success());
     assert_eq!(running(&controller, 1).await.starts, 2);
     assert!(asked() > before);

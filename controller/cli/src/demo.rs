@@ -1,10 +1,15 @@
-//! `chandler demo`: the main job on this machine, with nothing faked. A controller and four agents as processes of
-//! their own, orders with SLAs, an amendment, a machine that dies, one that is drained, the bill; and what came of it.
+//! `chandler demo`: the main job on this machine, with nothing faked. Four controllers that trade (a provider, its
+//! partner, a marketplace, a virtual provider) and seven agents as processes of their own, orders with SLAs, an amendment,
+//! a PC that is taken back, one that dies, a price that rises, a server that is drained, bills and settlements; and what
+//! came of it.
 
+mod cast;
 mod fleet;
 mod journey;
-mod people;
+mod orders;
+mod outcome;
 mod report;
+mod settle;
 mod story;
 mod traffic;
 
@@ -17,7 +22,7 @@ use clap::Parser;
 use self::fleet::Fleet;
 use self::report::Narrator;
 
-/// Run the whole product on this machine: a controller, four agents, an order, its changes of place, its bill.
+/// Run the whole product on this machine: four controllers that trade, seven agents, orders, moves, bills.
 #[derive(Debug, Parser)]
 #[command(
     name = "chandler demo",
@@ -73,7 +78,7 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
             if !arguments.keep {
                 narrator.summary(&report);
             }
-            if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if report.complaints().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Ok(None) => {
             narrator.say("interrupted; everything is stopped and removed");

@@ -27,7 +27,7 @@ fn shim(args: &[OsString]) -> Vec<OsString> {
 /// Lists the commands that [`run`] takes away from clap, so that help, completions and the manual know them.
 pub(crate) fn list(command: Command) -> Command {
     let demo = Command::new("demo")
-        .about("Run the whole product on this machine: a controller, agents, orders, and failures")
+        .about("Run the whole product on this machine: controllers that trade, agents, orders, and failures")
         .disable_help_flag(true)
         .allow_external_subcommands(true)
         .after_help("Examples:\n  chandler demo\n  chandler demo --json");

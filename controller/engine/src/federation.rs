@@ -14,6 +14,7 @@ mod lease;
 mod meter;
 mod receive;
 mod repute;
+mod restore;
 mod sell;
 #[cfg(test)]
 mod stories;
@@ -33,10 +34,11 @@ pub use contest::{
 pub use cover::{Covered, coverage};
 pub(crate) use cover::{gaps_risk, supplied};
 pub use lease::{Closed, Lease, LeaseState, Party, Side};
-pub use meter::rate_sold;
+pub use meter::{chain_with, rate_sold};
 pub use receive::{Untaken, receive};
 pub(crate) use repute::{CREDIT, CREDIT_UNAGREED, PROVISIONING_HOURS, expected, lost};
 pub use repute::{Odds, Reputation, month_at_risk, odds, prior};
+pub use restore::{Unrestored, Waiting, forgotten, restored, said};
 pub use sell::{Market, Unsold, close, reserve, sweep};
 pub use supply::supply;
 pub use tenancy::{Tenancy, desired, guest_ways, guests, take_orders, ways_of};

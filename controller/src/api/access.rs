@@ -127,6 +127,7 @@ pub(super) const ROUTES: &[Route] = &[
     only(OPERATOR, "GET", "/api/v1/market/demands"),
     only(OWNER, "GET", "/api/v1/market/demands/{id}"),
     only(OWNER, "GET", "/api/v1/market/leases"),
+    only(OWNER, "GET", "/api/v1/market/standing/{site}"),
     only(ALL, "GET", "/api/v1/events"),
     only(ALL, "GET", "/api/v1/events/stream"),
     only(OPERATOR, "GET", "/api/v1/status"),

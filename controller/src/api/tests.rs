@@ -9,6 +9,7 @@ mod moves;
 mod orders;
 mod scope;
 mod settlement;
+mod standing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -8,6 +8,7 @@ mod dispute;
 mod hear;
 mod order;
 mod receipt;
+mod restore;
 mod supply;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use chandler_engine::fulfilment;
 use chandler_engine::model::Model;
 use chandler_engine::partner::PartnerState;
 use chandler_protocol::{Digest, HostId, Micros, PartyId, ServiceId};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::{CallError, Federation, FederationClient};
@@ -38,6 +40,8 @@ struct Talk {
     blobs: Arc<Blobs>,
     federation: Arc<Federation>,
     sent: Arc<Sent>,
+    /// Everything has to be said again: the partner lost some of it.
+    again: Arc<Notify>,
 }
 
 /// Content that a partner was sent.
@@ -71,7 +75,7 @@ pub async fn run(writer: Writer, blobs: Arc<Blobs>, federation: Arc<Federation>)
         for partner in sellers {
             talks.0.entry(partner).or_insert_with(|| {
                 let (writer, blobs, federation) = (writer.clone(), blobs.clone(), federation.clone());
-                let talk = Talk { partner, writer, blobs, federation, sent: Arc::default() };
+                let talk = Talk { partner, writer, blobs, federation, sent: Arc::default(), again: Arc::default() };
                 tokio::spawn(talk.run()).abort_handle()
             });
         }

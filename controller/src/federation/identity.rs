@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use chandler_engine::partner::Introduction;
+use chandler_engine::partner::{Introduction, TRUST_MAX};
 use chandler_protocol::world::Random;
 use chandler_protocol::{Micros, Timestamp};
 use rcgen::string::Ia5String;
@@ -33,6 +33,8 @@ const BACKDATE: Micros = Micros::from_secs(3_600);
 const FILE: &str = "federation.key";
 /// The CA's certificate for people: what partners pin.
 const PUBLIC_FILE: &str = "federation.pem";
+/// The CAs before, newest first: what they signed can still be checked.
+const FORMER_FILE: &str = "federation.former.pem";
 
 /// What a certificate is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub struct Identity {
 struct Current {
     issuer: Issuer<'static, KeyPair>,
     ca: CertificateDer<'static>,
+    /// Certificates of the CAs before, newest first.
+    former: Vec<Vec<u8>>,
     trust_domain: String,
     /// Counts rotations since the start: who holds something made from it sees that it is old.
     generation: u64,
@@ -81,7 +85,15 @@ impl Identity {
             keep(&file, &made)?;
             made
         };
-        Ok(Self { current: RwLock::new(Current::new(&key, ca, 0)?), file: Some(file), random })
+        let former = directory.join(FORMER_FILE);
+        let mut current = Current::new(&key, ca, 0)?;
+        if former.exists() {
+            let pem = std::fs::read_to_string(&former)?;
+            let bundle = trust::read_bundle(&pem, None);
+            current.former =
+                bundle.map_err(|e| IdentityError::Io(std::io::Error::other(format!("{FORMER_FILE}: {e}"))))?.trust;
+        }
+        Ok(Self { current: RwLock::new(current), file: Some(file), random })
     }
 
     /// An identity that is kept nowhere: for the simulation and for tests.
@@ -132,8 +144,11 @@ impl Identity {
     pub fn rotate(&self, now: Timestamp) -> Result<(), IdentityError> {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let made = make_ca(&current.trust_domain, now, self.random.as_ref())?;
-        let next = Current::new(&made.0, made.1.clone(), current.generation + 1)?;
+        let mut next = Current::new(&made.0, made.1.clone(), current.generation + 1)?;
+        next.former = std::iter::once(current.ca.to_vec()).chain(current.former.iter().cloned()).collect();
+        next.former.truncate(TRUST_MAX);
         if let Some(file) = &self.file {
+            files::write_secret(&file.with_file_name(FORMER_FILE), trust::to_pem(&next.former).as_bytes())?;
             keep(file, &made)?;
         }
         *current = next;
@@ -147,6 +162,13 @@ impl Identity {
     /// The key is not usable.
     pub fn sign(&self, context: &str, bytes: &[u8]) -> Result<Vec<u8>, IdentityError> {
         Ok(self.current().issuer.key().sign(&message(context, bytes))?)
+    }
+
+    /// Whether this controller signed a statement, with its CA of now or one before.
+    pub fn has_signed(&self, context: &str, bytes: &[u8], signature: &[u8]) -> bool {
+        let current = self.current();
+        let own = current.ca.to_vec();
+        trust::verify(std::iter::once(&own).chain(&current.former), context, bytes, signature)
     }
 
     /// The certificate for a purpose, and its key. Made anew when half of its life is over.
@@ -173,7 +195,7 @@ impl Current {
         let ca = CertificateDer::from(ca);
         let trust_domain = trust::domain_of_ca(&ca).map_err(|_| IdentityError::BadRequest)?;
         let issuer = Issuer::from_ca_cert_der(&ca, KeyPair::try_from(key)?)?;
-        Ok(Self { issuer, ca, trust_domain, generation, serving: None, calling: None })
+        Ok(Self { issuer, ca, former: Vec::new(), trust_domain, generation, serving: None, calling: None })
     }
 
     const fn kept(&self, purpose: Purpose) -> Option<&(Timestamp, Arc<CertifiedKey>)> {

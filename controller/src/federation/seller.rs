@@ -9,6 +9,7 @@ mod news;
 mod orders;
 mod poll;
 mod receipt;
+mod restore;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use chandler_protocol::AssignmentId;
 pub(crate) use self::log::Part;
 pub(super) use self::orders::Holds;
 pub(super) use self::receipt::{CONTEXT, Countersignature, Receipts, Signed};
+pub(super) use self::restore::{Lost, Restored};
 use super::document::Refusal;
 use super::{Desk, Peer};
 
@@ -37,6 +39,7 @@ pub(super) fn routes() -> Router<Arc<Desk>> {
         .route("/federation/v1/news", get(news::show))
         .route("/federation/v1/content/{digest}", get(content::give).put(content::take))
         .route("/federation/v1/receipts", get(receipt::list))
+        .route("/federation/v1/receipts/restored", post(restore::take))
         .route("/federation/v1/receipts/countersigned", post(receipt::countersign))
         .route("/federation/v1/disputes", post(dispute::hear))
 }

@@ -2,6 +2,7 @@
 
 mod house;
 mod onboarding;
+mod restored;
 mod settlement;
 mod strangers;
 mod trust;

@@ -57,7 +57,9 @@ async fn answer(
         BulkRequest::PutOutput { assignment, path, digest, length, .. } => {
             let model = shared.writer.snapshot();
             let own = model.assignments.get(&assignment).filter(|a| a.host == host).map(|a| a.spec.clone());
-            let guest = || federation::desired(&model, host, Timestamp(0)).into_iter().find(|a| a.id == assignment).map(|a| a.spec);
+            let guest = || {
+                federation::desired(&model, host, Timestamp(0)).into_iter().find(|a| a.id == assignment).map(|a| a.spec)
+            };
             let wanted =
                 |spec: &WorkloadSpec| matches!(path.as_str(), "stdout" | "stderr") || spec.outputs.contains(&path);
             let response = if !own.or_else(guest).is_some_and(|spec| wanted(&spec)) || !is_inner_path(&path) {

@@ -9,13 +9,13 @@ use std::time::Duration;
 use chandler_engine::model::Model;
 use chandler_engine::{federation, way};
 
-use chandler_protocol::{HostId, Timestamp};
 use chandler_protocol::command::Command;
 use chandler_protocol::frame::{CONTROL_MAX, encode};
 use chandler_protocol::handshake::VERSION_MOVES;
 use chandler_protocol::message::ControllerMessage;
 use chandler_protocol::state::{Assignment, DesiredState, Own, Target};
 use chandler_protocol::way::Ways;
+use chandler_protocol::{HostId, Timestamp};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::Instant;

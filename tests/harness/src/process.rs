@@ -17,7 +17,7 @@ use crate::wait::{TimedOut, eventually};
 
 mod sweep;
 
-pub use sweep::kill_all_under;
+pub use sweep::{kill_all_under, signal_all_under};
 
 /// How much of a daemon's output is shown when it did not do what was waited for.
 const TAIL_BYTES: usize = 4_096;

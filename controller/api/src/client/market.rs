@@ -3,7 +3,9 @@
 use reqwest::Method;
 
 use super::{Client, ClientError, Tagged};
-use crate::market::{DemandLine, DemandRecord, Lease, LeaseQuery, Market, Offer, OfferChange, OfferPost, OfferQuery, Standing};
+use crate::market::{
+    DemandLine, DemandRecord, Lease, LeaseQuery, Market, Offer, OfferChange, OfferPost, OfferQuery, Standing,
+};
 use crate::page::{Page, PageQuery};
 
 #[expect(clippy::missing_errors_doc, reason = "every method fails in the same ways, told by ClientError")]

@@ -1,113 +1,15 @@
-//! What the demo tells: each step as it happens, and in the end what came of it, for people or as JSON.
+//! Telling: each step as it happens, that something still goes on when it takes long, and in the end what came of it.
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::Instant;
-
-use chandler_api::bill::Bill;
-use chandler_api::movement::{Move, MovePhase};
-use chandler_api::order::Order;
-use chandler_api::service::{OperatingStatus, Service};
-use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 use super::fleet::Fleet;
 use super::journey;
-use super::traffic::Record;
+use super::outcome::{Report, kind};
 
-/// Everything that is shown in the end.
-#[derive(Debug)]
-pub(super) struct Report {
-    pub(super) order: Order,
-    pub(super) services: Vec<Service>,
-    pub(super) moves: Vec<Move>,
-    pub(super) explained: Vec<String>,
-    pub(super) requests: Vec<Record>,
-    pub(super) lost_notes: usize,
-    pub(super) bill: Bill,
-    pub(super) ledger_balanced: bool,
-}
-
-impl Report {
-    /// Whether everything that the demo promises came true.
-    pub(super) fn is_good(&self) -> bool {
-        let because = |trigger: &str| self.moves.iter().any(|m| m.phase == MovePhase::Done && m.trigger == trigger);
-        self.ledger_balanced
-            && serde_json::to_value(self.order.state).is_ok_and(|s| s == "completed")
-            && self.services.iter().all(|s| s.operating_status == OperatingStatus::Running)
-            && self.moves.iter().all(|m| m.phase == MovePhase::Done)
-            && ["slaAmended", "hostFailed", "providerCriterion"].into_iter().all(because)
-            && self.requests.iter().all(|r| r.total > 0 && r.failed == 0)
-            && self.lost_notes == 0
-            && self.bill.total.micros > 0
-    }
-
-    fn total(&self) -> u64 {
-        self.requests.iter().map(|r| r.total).sum()
-    }
-
-    fn failed(&self) -> u64 {
-        self.requests.iter().map(|r| r.failed).sum()
-    }
-
-    fn longest_ms(&self) -> u128 {
-        self.requests.iter().map(|r| r.longest.as_millis()).max().unwrap_or_default()
-    }
-
-    fn written(&self) -> usize {
-        self.requests.iter().map(|r| r.written.len()).sum()
-    }
-
-    fn json(&self) -> Value {
-        let staying = |s: &Service| {
-            let placements = s.placements.iter().filter(|p| p.state != "releasing");
-            let each = placements.map(|p| {
-                json!({ "service": s.name, "host": p.host, "site": p.site, "siteRole": p.site_role, "reason": p.reason })
-            });
-            each.collect::<Vec<_>>()
-        };
-        let placements: Vec<_> = self.services.iter().flat_map(staying).collect();
-        let replacements = self.services.iter().flat_map(|s| &s.replacements);
-        let replacements: Vec<_> = replacements
-            .map(|r| json!({ "trigger": r.trigger, "from": r.from, "to": r.to, "reason": r.reason, "at": r.at }))
-            .collect();
-        let ordered = self.services.first();
-        json!({
-            "version": "1.1",
-            "order": { "id": self.order.id, "state": self.order.state },
-            "service": ordered.map(|s| json!({ "id": s.id, "name": s.name, "operatingStatus": s.operating_status })),
-            "placements": placements,
-            "replacements": replacements,
-            "moves": self.moves.iter().map(move_json).collect::<Vec<_>>(),
-            "requests": { "total": self.total(), "failed": self.failed(), "longestMs": self.longest_ms() },
-            "notes": { "acknowledged": self.written(), "lost": self.lost_notes },
-            "bill": { "currency": self.bill.currency, "total": self.bill.total, "lines": self.bill.lines },
-            "ledgerBalanced": self.ledger_balanced,
-        })
-    }
-}
-
-/// A move: what set it off, where from and where to, how long each phase took, and what came of it.
-fn move_json(item: &Move) -> Value {
-    let phases: Vec<_> =
-        item.steps.iter().map(|s| json!({ "phase": s.phase, "at": s.at, "tookMicros": s.took_micros })).collect();
-    let realised = item.realised.as_ref();
-    json!({
-        "id": item.id,
-        "service": item.service,
-        "kind": item.kind,
-        "trigger": item.trigger,
-        "evidence": item.evidence,
-        "from": item.from.host,
-        "to": item.to.host,
-        "phase": item.phase,
-        "phases": phases,
-        "longestStallMs": realised.map(|r| r.longest_stall_micros.0 as f64 / 1e3),
-        "bytes": realised.map(|r| r.bytes),
-        "gain": { "predicted": item.predicted.gain, "realised": realised.map(|r| &r.gain) },
-        "predicted": item.predicted,
-        "realised": item.realised,
-    })
-}
+/// Who reads is told again after this time that something goes on.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Tells the story as it happens.
 #[derive(Debug)]
@@ -127,6 +29,22 @@ impl Narrator {
         self.line(&line);
     }
 
+    /// Says every few seconds what is waited for, until it is there.
+    pub(super) async fn patiently<T>(
+        &self,
+        what: &str,
+        wait: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        let begin = Instant::now();
+        let mut wait = std::pin::pin!(wait);
+        loop {
+            match tokio::time::timeout(PATIENCE, &mut wait).await {
+                Ok(done) => return done.map_err(|e| e.context(format!("waiting for {what}"))),
+                Err(_) => self.say(&format!("  ... {} s so far, waiting for {what}", begin.elapsed().as_secs())),
+            }
+        }
+    }
+
     fn line(&self, text: &str) {
         // A closed pipe is no reason to stop in the middle of the story.
         let _ = if self.json { writeln!(std::io::stderr(), "{text}") } else { writeln!(std::io::stdout(), "{text}") };
@@ -142,13 +60,20 @@ impl Narrator {
 
     /// Where everything is that was left running.
     pub(super) fn kept(&self, fleet: &Fleet) {
-        self.line(&format!(
-            "\nLeft running in {}. Ctrl-C stops and removes it. In another terminal:\n  \
-             export CHANDLER_URL={} CHANDLER_TOKEN=$(cat {})\n  chandler service explain notes\n  chandler event list --follow",
-            fleet.dir().display(),
-            fleet.url,
-            fleet.token_file().display()
-        ));
+        let mut lines = vec![format!(
+            "\nLeft running in {}. Ctrl-C stops and removes it. In another terminal:",
+            fleet.dir().display()
+        )];
+        for (part, url, token) in fleet.controllers() {
+            let roles = part.roles.join(", ");
+            lines.push(format!("  # {} ({roles})", part.name));
+            lines.push(format!("  export CHANDLER_URL={url} CHANDLER_TOKEN=$(cat {})", token.display()));
+        }
+        lines.push("and then, for instance:".to_owned());
+        lines.push("  chandler service explain notes     # at hansa".to_owned());
+        lines.push("  chandler market leases             # at any of them".to_owned());
+        lines.push("  chandler event list --follow".to_owned());
+        self.line(&lines.join("\n"));
     }
 
     /// The story went wrong.
@@ -167,22 +92,50 @@ fn summary_text(report: &Report) -> String {
     }
     for service in &report.services {
         for placement in service.placements.iter().filter(|p| p.state != "releasing") {
-            lines.push(format!("  runs    {} on {}: {}", service.name, placement.site, placement.reason));
+            let whose = kind(placement.site_role);
+            lines.push(format!("  runs    {} on {}, {whose}: {}", service.name, placement.host, placement.reason));
         }
     }
     lines.extend(report.explained.iter().map(|text| format!("  not on  {text}")));
     let (total, failed) = (report.total(), report.failed());
     lines.push(format!("  asked   {total} times, {failed} failed, the longest answer took {} ms", report.longest_ms()));
-    lines.extend(report.requests.iter().filter_map(|r| r.first_failure.as_ref()).map(|why| format!("  FAILED  {why}")));
+    for record in &report.requests {
+        lines.extend(record.first_failure.as_ref().map(|why| format!("  FAILED  {}: {why}", record.service)));
+    }
     lines.push(format!("  wrote   {} notes, {} lost", report.written(), report.lost_notes));
-    for line in &report.bill.lines {
-        let seconds = line.running_micros as f64 / 1e6;
-        lines.push(format!("  billed  {} at {} for {seconds:.1} s: {}", line.service, line.site, line.amount));
-    }
-    let books = if report.ledger_balanced { "the ledger balances" } else { "THE LEDGER DOES NOT BALANCE" };
-    lines.push(format!("  owed    {} for {}, and {books}", report.bill.total, report.bill.month));
-    if !report.is_good() {
-        lines.push("  NOT everything went as it should".to_owned());
-    }
+    money(report, &mut lines);
+    lines.extend(report.complaints().iter().map(|what| format!("  WRONG   {what}")));
     lines.join("\n")
+}
+
+/// Who owes what to whom.
+fn money(report: &Report, lines: &mut Vec<String>) {
+    for (house, bill) in &report.money.bills {
+        for line in &bill.lines {
+            let seconds = line.running_micros as f64 / 1e6;
+            let (service, site) = (&line.service, &line.site);
+            lines.push(format!("  billed  {service} at {site} for {seconds:.1} s by {house}: {}", line.amount));
+        }
+        lines.push(format!("  owed    acme owes {house} {} for {}", bill.total, bill.month));
+    }
+    for sale in &report.money.sales {
+        let (buyer, seller, receipts) = (sale.buyer, sale.seller, sale.sold.receipts);
+        let contested = match sale.sold.contested.micros {
+            0 => String::new(),
+            _ => format!(", {} of it contested", sale.sold.contested),
+        };
+        lines.push(format!(
+            "  owed    {buyer} owes {seller} {} by its own books, and {} by {seller}'s ({receipts} receipts{contested})",
+            sale.bought.amount, sale.sold.amount
+        ));
+    }
+    for books in &report.money.books {
+        let name = books.part.name;
+        for statement in &books.statements {
+            let payee = if statement.payee == "provider" { "itself" } else { &statement.payee };
+            lines.push(format!("  paid    {name} pays {payee} {}", statement.total));
+        }
+        let says = if books.ledger.balanced { "balances" } else { "DOES NOT BALANCE" };
+        lines.push(format!("  books   the ledger of {name} {says}: {} are left to it", books.ledger.earnings));
+    }
 }

@@ -1,168 +1,219 @@
-//! The story: what is ordered, what changes, what dies, what is drained, and what it costs.
+//! The story: what is ordered, what changes, what dies, what is taken back, what is drained, and what it costs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use chandler_api::artifact::ArtifactPublish;
-use chandler_api::bill::BillRun;
-use chandler_api::client::{Client, Content};
+use anyhow::Context as _;
+use chandler_api::client::Client;
 use chandler_api::drain::DrainRequest;
-use chandler_api::order::{Order, OrderRequest, OrderState};
+use chandler_api::host::Host;
+use chandler_api::market::OfferChange;
+use chandler_api::movement::{MoveRequest, MoveTo};
+use chandler_api::order::Order;
 use chandler_api::service::{Explanation, OperatingStatus, Service};
-use chandler_api::sla::{SlaAmend, SlaTerms};
 use chandler_harness::wait::eventually;
 
+use super::cast::{self, BAZAAR, DESK, HANSA, LAPTOP, MARA, NEAR, NORDIC, PARTS, RACK, RACK_RATES, TILL, TIMO};
 use super::fleet::Fleet;
-use super::journey::Journeys;
-use super::people::{self, LAPTOP};
-use super::report::{Narrator, Report};
+use super::journey::{self, Journeys};
+use super::orders::{self, NOTES, buy, use_it};
+use super::outcome::Report;
+use super::report::Narrator;
+use super::settle::settle;
 use super::traffic::User;
 
 /// How long any one step may take.
 pub(super) const STEP: Duration = Duration::from_secs(60);
 /// How long the services run at each place before the next thing happens, so that there is something to bill.
-const STAY: Duration = Duration::from_millis(1_000);
+const STAY: Duration = Duration::from_millis(700);
+/// What nordic asks for later, in millionths: too much for the SLA of notes.
+const DEAR: (i64, i64) = (90_000, 12_500);
 
-/// A service with state that one copy at a time may write.
-const NOTES: &str = r#"
-customer = "acme"
-name     = "notes"
-
-[software]
-artifact = "notes@1.0.0"
-command  = ["./notes", "--listen", "127.0.0.1:{port.http}", "--data", "{state}"]
-limits   = { cpu = 0.5, memory = "128 MiB" }
-port     = [{ name = "http", mode = "http" }]
-state    = { path = "data", exclusive = true }
-health   = { http = "/healthz", port = "http", interval = "200 ms" }
-stop     = { grace = "2 s" }
-
-[policy.move]
-hold = "10 s"
-
-[sla]
-cost          = { max = "30 EUR/month" }
-interactivity = { p95 = "250 ms" }
-availability  = { min = "95 %" }
-residency     = ["DE", "FI"]
-"#;
-
-/// A service that keeps nothing, and may begin anew anywhere.
-const PAGE: &str = r#"
-customer = "acme"
-name     = "page"
-
-[software]
-artifact = "notes@1.0.0"
-command  = ["./notes", "--listen", "127.0.0.1:{port.http}", "--data", "{work}"]
-limits   = { cpu = 0.5, memory = "128 MiB" }
-port     = [{ name = "http", mode = "http" }]
-health   = { http = "/healthz", port = "http", interval = "200 ms" }
-stop     = { grace = "2 s" }
-
-[policy.move]
-hold = "10 s"
-
-[sla]
-availability  = { min = "95 %" }
-"#;
+/// Who is in the story from the first order on.
+struct Scene<'f> {
+    fleet: &'f mut Fleet,
+    narrator: &'f Narrator,
+    journeys: Journeys,
+    hansa: Arc<Client>,
+    lotus: Arc<Client>,
+    nordic: Arc<Client>,
+    bazaar: Arc<Client>,
+}
 
 /// Tells the whole story.
 pub(super) async fn tell(fleet: &mut Fleet, narrator: &Narrator) -> anyhow::Result<Report> {
-    let client = fleet.start_controller().await.context("starting the controller")?;
-    narrator.say(&format!("controller listens on {}", fleet.url));
-    people::gather(fleet, &client, narrator).await?;
-    publish(&client, narrator).await?;
-    let mut journeys = Journeys::default();
-
-    narrator.say("acme orders notes: at most 30 EUR/month, 95 % of answers within 250 ms, up 95 %, in DE or FI");
-    let order = buy(&client, narrator, NOTES).await?;
-    narrator.say("acme orders page, which keeps no state: up 95 %");
-    buy(&client, narrator, PAGE).await?;
-    let users = [use_it(&client, narrator, "notes").await?, use_it(&client, narrator, "page").await?];
-    explain(&client, narrator).await?;
-    tokio::time::sleep(STAY).await;
-
-    let left = place_of(&client, "notes").await?;
-    amend(&client, narrator).await?;
-    journeys.follow(&client, narrator, 1).await?;
-    moved(&client, "notes", &left).await?;
-    tokio::time::sleep(STAY).await;
-
-    let victim = place_of(&client, "page").await?;
-    narrator.say(&format!("{victim} dies: its agent and everything on it are killed (SIGKILL)"));
-    fleet.kill_machine(&victim)?;
-    journeys.follow(&client, narrator, 2).await?;
-    moved(&client, "page", &victim).await?;
-    tokio::time::sleep(STAY).await;
-
-    let drained = place_of(&client, "notes").await?;
-    narrator.say(&format!("the provider drains {drained} for a repair"));
-    client.host_drain(&drained, &DrainRequest { reason: "repair".to_owned() }).await?;
-    journeys.follow(&client, narrator, 4).await?;
-    moved(&client, "notes", &drained).await?;
-    let why = explain(&client, narrator).await?;
-    tokio::time::sleep(STAY).await;
-    finish(&client, &users, narrator, order, &why).await
-}
-
-/// Packs and publishes the application.
-async fn publish(client: &Client, narrator: &Narrator) -> anyhow::Result<()> {
-    let dir = tempfile::tempdir()?;
-    let packed = crate::pack::pack(&chandler_harness::write_notes(dir.path())?)?;
-    let what = ArtifactPublish {
-        name: "notes".to_owned(),
-        version: "1.0.0".to_owned(),
-        platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
-        digest: packed.digest,
-    };
-    let artifact = client.artifact_publish(&what, Content::from(packed.bytes()?)).await?;
-    narrator.say(&format!("published notes@1.0.0, {} bytes, {}", packed.length, artifact.platform));
-    Ok(())
-}
-
-/// Orders a service and waits until it runs.
-async fn buy(client: &Client, narrator: &Narrator, order: &str) -> anyhow::Result<Order> {
-    let request: OrderRequest = toml::from_str(order)?;
-    let order = client.order_submit(&request).await?;
-    let order = settled(client, &order).await?;
-    narrator.say(&format!("order {} is completed: {}", order.id, order.reason));
-    Ok(order)
-}
-
-async fn settled(client: &Client, order: &Order) -> anyhow::Result<Order> {
-    let id = order.id.to_string();
-    let order = eventually("the order to be settled", STEP, || async {
-        let order = client.order(&id).await.ok()?;
-        (!matches!(order.state, OrderState::Acknowledged | OrderState::InProgress)).then_some(order)
-    })
-    .await?;
-    if order.state != OrderState::Completed {
-        bail!("order {} was not completed: {}", order.id, order.reason);
+    narrator.patiently("four controllers to start", fleet.start_controllers()).await.context("starting")?;
+    for (part, url, _) in fleet.controllers() {
+        narrator.say(&format!("{:<7} {} ({}): {url}", part.name, part.says, part.roles.join(", ")));
     }
-    Ok(order)
+    cast::gather(fleet, narrator).await?;
+    let [hansa, nordic, bazaar, lotus] = PARTS.each_ref().map(|part| fleet.client(part.name).cloned());
+    let (hansa, nordic, bazaar, lotus) = (hansa?, nordic?, bazaar?, lotus?);
+    let journeys = Journeys::default();
+    let mut scene = Scene { fleet, narrator, journeys, hansa, lotus, nordic, bazaar };
+    orders::publish(&[&scene.hansa, &scene.lotus], narrator).await?;
+    let (order, users) = scene.orders().await?;
+    scene.amends().await?;
+    scene.owner_returns().await?;
+    scene.machine_dies().await?;
+    scene.price_rises().await?;
+    scene.comes_home().await?;
+    scene.is_drained().await?;
+    scene.ends(order, &users).await
 }
 
-/// Somebody begins to use a service at its front door on acme's computer.
-async fn use_it(client: &Client, narrator: &Narrator, name: &str) -> anyhow::Result<User> {
-    let address = eventually("the front door to listen", STEP, || async {
-        let service = client.service(name).await.ok()?;
-        let door = service.front.iter().find(|d| d.host == LAPTOP && d.connected)?;
-        door.addresses.first().map(|a| format!("http://{}", a.address))
-    })
-    .await?;
-    narrator.say(&format!("{name} is used at {address} on {LAPTOP}, from now on and wherever it runs"));
-    Ok(User::start(address, name == "notes"))
+impl Scene<'_> {
+    fn say(&self, text: &str) {
+        self.narrator.say(text);
+    }
+
+    async fn orders(&mut self) -> anyhow::Result<(Order, Vec<User>)> {
+        self.say("acme orders notes from hansa: at most 30 EUR/month, up 95 %, in DE or FI");
+        let order = buy(&self.hansa, self.narrator, NOTES).await?;
+        explain(&self.hansa, self.narrator).await?;
+        self.say("acme orders page from hansa, which keeps no state: up 95 %");
+        let anywhere = ["customer", "provider", "partner", "remote"];
+        buy(&self.hansa, self.narrator, &orders::page("page", &anywhere)).await?;
+        self.say("acme orders shop from lotus, which has no machine: only strangers' PCs, up 95 %");
+        buy(&self.lotus, self.narrator, &orders::page("shop", &["remote"])).await?;
+        let users = vec![
+            use_it(&self.hansa, self.narrator, "notes", LAPTOP).await?,
+            use_it(&self.hansa, self.narrator, "page", LAPTOP).await?,
+            use_it(&self.lotus, self.narrator, "shop", TILL).await?,
+        ];
+        tokio::time::sleep(STAY).await;
+        Ok((order, users))
+    }
+
+    /// The customer wants more: from a PC to the partner's server.
+    async fn amends(&mut self) -> anyhow::Result<()> {
+        let left = place_of(&self.hansa, "notes").await?;
+        self.say("acme amends the SLA of notes: up 99.5 % instead of 95 %");
+        let order = orders::amend_notes(&self.hansa).await?;
+        let carried_out = orders::carried_out(&self.hansa, self.narrator, &order);
+        let clients: [&Client; 1] = [&self.hansa];
+        let follows = self.journeys.follow(&clients, self.narrator, &[("notes", "slaAmended")]);
+        tokio::try_join!(carried_out, follows)?;
+        self.stays(&self.hansa, "notes", &left).await
+    }
+
+    /// A PC's owner wants it back: to another owner's PC, at hansa and at lotus.
+    async fn owner_returns(&mut self) -> anyhow::Result<()> {
+        let lot = format!("{BAZAAR}.{MARA}");
+        self.say("mara wants her PC for herself: bazaar gives 10 minutes' notice to all who lease it");
+        self.bazaar.host_drain(MARA, &DrainRequest { reason: "mara is at home".to_owned() }).await?;
+        self.both_move("predictedAvailability", &lot).await?;
+        self.say("mara is off again, and her PC is on offer again");
+        self.bazaar.host_undrain(MARA).await?;
+        self.is_open(&lot).await
+    }
+
+    /// The other PC dies: back to the first.
+    async fn machine_dies(&mut self) -> anyhow::Result<()> {
+        self.say(&format!("{TIMO} dies: its agent and everything on it are killed (SIGKILL)"));
+        self.fleet.kill_machine(TIMO)?;
+        self.both_move("hostFailed", &format!("{BAZAAR}.{TIMO}")).await
+    }
+
+    /// The partner asks for more than the SLA allows: to the provider's own server.
+    async fn price_rises(&mut self) -> anyhow::Result<()> {
+        let left = place_of(&self.hansa, "notes").await?;
+        let asks = |rates| cast::rates(rates).core_hour;
+        self.say(&format!("nordic asks {} a core-hour instead of {}", asks(DEAR), asks(RACK_RATES)));
+        self.nordic_asks(DEAR).await?;
+        self.journeys.follow(&[&self.hansa], self.narrator, &[("notes", "price")]).await?;
+        self.stays(&self.hansa, "notes", &left).await?;
+        self.say(&format!("nordic has lost its customer, and asks {} again", asks(RACK_RATES)));
+        self.nordic_asks(RACK_RATES).await
+    }
+
+    /// The customer takes a service to its own computer.
+    async fn comes_home(&mut self) -> anyhow::Result<()> {
+        let left = place_of(&self.hansa, "page").await?;
+        self.say("acme moves page to its own computer");
+        let acme = self.fleet.customer(HANSA, "acme").await?;
+        acme.service_move("page", &MoveRequest { to: MoveTo::Host(DESK.to_owned()) }).await?;
+        self.journeys.follow(&[&self.hansa], self.narrator, &[("page", "operator")]).await?;
+        self.stays(&self.hansa, "page", &left).await
+    }
+
+    /// The provider needs its server: to the partner's again.
+    async fn is_drained(&mut self) -> anyhow::Result<()> {
+        self.say(&format!("hansa drains {NEAR} for a repair"));
+        self.hansa.host_drain(NEAR, &DrainRequest { reason: "repair".to_owned() }).await?;
+        self.journeys.follow(&[&self.hansa], self.narrator, &[("notes", "providerCriterion")]).await?;
+        self.stays(&self.hansa, "notes", NEAR).await
+    }
+
+    /// Page and shop, which share a PC, both leave it.
+    async fn both_move(&mut self, trigger: &str, left: &str) -> anyhow::Result<()> {
+        let wanted = [("page", trigger), ("shop", trigger)];
+        self.journeys.follow(&[&self.hansa, &self.lotus], self.narrator, &wanted).await?;
+        self.stays(&self.hansa, "page", left).await?;
+        self.stays(&self.lotus, "shop", left).await
+    }
+
+    /// Waits until a service runs elsewhere and nowhere else, and lets it.
+    async fn stays(&self, client: &Client, service: &str, left: &str) -> anyhow::Result<()> {
+        let what = format!("{service} to have left {left}");
+        self.narrator.patiently(&what, moved(client, service, left)).await?;
+        tokio::time::sleep(STAY).await;
+        Ok(())
+    }
+
+    async fn nordic_asks(&self, rates: (i64, i64)) -> anyhow::Result<()> {
+        let rates = cast::rates(rates);
+        let offer = self.nordic.offer(RACK).await?;
+        let change = OfferChange { rates: Some(rates.clone()), ..OfferChange::default() };
+        self.nordic.offer_change(&offer.value.id.to_string(), &change, &offer.etag).await?;
+        let site = format!("{NORDIC}.{RACK}");
+        let known = async {
+            Ok(eventually("the rates to be known", STEP, || async {
+                self.hansa.site(&site).await.ok().filter(|s| s.value.rates == rates)
+            })
+            .await?)
+        };
+        self.narrator.patiently("hansa to hear of it", known).await?;
+        Ok(())
+    }
+
+    /// Waits until a machine that was taken back can be used again by both who buy there.
+    async fn is_open(&self, host: &str) -> anyhow::Result<()> {
+        for client in [&self.hansa, &self.lotus] {
+            let open = async {
+                Ok(eventually("it to be on offer", STEP, || async { client.host(host).await.ok().filter(has_room) })
+                    .await?)
+            };
+            self.narrator.patiently(&format!("{host} to be on offer"), open).await?;
+        }
+        Ok(())
+    }
+
+    /// The bill, the books, and everything else that is shown in the end.
+    async fn ends(&mut self, order: Order, users: &[User]) -> anyhow::Result<Report> {
+        let why = explain(&self.hansa, self.narrator).await?;
+        let [writer, ..] = users else { anyhow::bail!("nobody writes notes") };
+        let lost_notes = writer.lost().await?;
+        let money = settle(self.fleet, self.narrator).await?;
+        let mut services = Vec::new();
+        for (client, name) in [(&self.hansa, "notes"), (&self.hansa, "page"), (&self.lotus, "shop")] {
+            services.push(client.service(name).await?);
+        }
+        Ok(Report {
+            order: self.hansa.order(&order.id.to_string()).await?,
+            services,
+            moves: journey::all(&[&self.hansa, &self.lotus]).await?,
+            explained: why.refused.iter().map(|r| format!("{}: {}", r.host, r.reason)).collect(),
+            requests: users.iter().map(User::record).collect(),
+            lost_notes,
+            money,
+        })
+    }
 }
 
-/// The customer wants more: the agreement is amended.
-async fn amend(client: &Client, narrator: &Narrator) -> anyhow::Result<()> {
-    let sla = client.sla("notes").await?;
-    narrator.say("acme amends the SLA of notes: up 99.5 % instead of 95 %");
-    let text = NOTES.split_once("[sla]").map(|(_, sla)| sla.replace("95 %", "99.5 %")).unwrap_or_default();
-    let terms: SlaTerms = toml::from_str(&text)?;
-    client.sla_amend("notes", &SlaAmend { sla: terms }, &sla.etag).await?;
-    Ok(())
+/// Whether two of the demo's services can begin on a machine.
+fn has_room(host: &Host) -> bool {
+    host.offered.milli_cpu.0 >= host.reserved.milli_cpu.0 + 1_000
 }
 
 /// The host that a service is on.
@@ -188,44 +239,16 @@ async fn moved(client: &Client, service: &str, from: &str) -> anyhow::Result<Ser
 /// Why here and why not there.
 async fn explain(client: &Client, narrator: &Narrator) -> anyhow::Result<Explanation> {
     let why = client.service_explain("notes").await?;
-    let mut text = vec![format!("why: {}", why.text)];
+    let mut text = vec![format!("  why: {}", why.text)];
     for candidate in &why.candidates {
         let mark = if candidate.chosen { "->" } else { "  " };
-        text.push(format!("{mark} {:<11} {:>9} EUR/month", candidate.host, candidate.price_month.amount().to_string()));
+        text.push(format!(
+            "  {mark} {:<14} {:>6} EUR/month",
+            candidate.host,
+            candidate.price_month.amount().to_string()
+        ));
     }
-    text.extend(why.refused.iter().map(|r| format!("   {:<11} refused by {}: {}", r.host, r.rule, r.reason)));
+    text.extend(why.refused.iter().map(|r| format!("     {:<14} refused by {}: {}", r.host, r.rule, r.reason)));
     narrator.say(&text.join("\n"));
     Ok(why)
-}
-
-/// The bill, the books, and everything else that is shown in the end.
-async fn finish(
-    client: &Client,
-    users: &[User; 2],
-    narrator: &Narrator,
-    order: Order,
-    why: &Explanation,
-) -> anyhow::Result<Report> {
-    let [writer, _] = users;
-    let lost_notes = writer.lost().await?;
-    let run = BillRun { customer: Some("acme".to_owned()), month: None };
-    let bill = eventually("usage of all three places to be billed", STEP, || async {
-        let bills = client.bill_run(&run).await.ok()?;
-        bills.items.into_iter().find(|b| b.lines.iter().filter(|l| l.service == "notes").count() >= 3)
-    })
-    .await?;
-    narrator.say(&format!("bill for {}: {} in {} lines", bill.month, bill.total, bill.lines.len()));
-    let ledger = client.ledger_check().await?;
-    let mut moves = client.moves(&Default::default()).await?.items;
-    moves.sort_by_key(|m| m.started_at);
-    Ok(Report {
-        order: client.order(&order.id.to_string()).await?,
-        services: vec![client.service("notes").await?, client.service("page").await?],
-        moves,
-        explained: why.refused.iter().map(|r| format!("{}: {}", r.host, r.reason)).collect(),
-        requests: users.iter().map(User::record).collect(),
-        lost_notes,
-        bill,
-        ledger_balanced: ledger.balanced,
-    })
 }

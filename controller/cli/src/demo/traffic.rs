@@ -1,5 +1,5 @@
-//! The demo's users: each asks one service something twenty times a second through its front door on acme's computer,
-//! always at the same address, and remembers what became of it.
+//! The demo's users: each asks one service something twenty times a second through its front door on one of acme's
+//! computers, always at the same address, and remembers what became of it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(12);
 /// What became of the requests so far.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Record {
+    /// The service that was asked.
+    pub(super) service: String,
     /// Requests.
     pub(super) total: u64,
     /// Those that got no good answer.
@@ -37,8 +39,9 @@ pub(super) struct User {
 
 impl User {
     /// Begins to ask at a front door; every second request writes a note when `writes`.
-    pub(super) fn start(address: String, writes: bool) -> Self {
-        let record = Arc::new(Mutex::new(Record::default()));
+    pub(super) fn start(service: &str, address: String, writes: bool) -> Self {
+        let record = Record { service: service.to_owned(), ..Record::default() };
+        let record = Arc::new(Mutex::new(record));
         let task = tokio::spawn(ask(address.clone(), writes, record.clone()));
         Self { address, record, task }
     }

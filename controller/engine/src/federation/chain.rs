@@ -4,6 +4,7 @@ use chandler_protocol::{MicroMoney, PartyId};
 use serde::{Deserialize, Serialize};
 
 use super::lease::Side;
+use super::restore::Waiting;
 use crate::finance::receipt::{Head, Parties};
 
 /// One chain.
@@ -25,6 +26,13 @@ pub struct Chain {
     /// What all of its receipts come to.
     #[serde(default)]
     pub sums: Sums,
+    /// Of [`Side::Sold`]: whether the buyer has said since this controller was started how many receipts it has, and has
+    /// no more than there are. Before, nothing is appended: it may have been restored from an older backup.
+    #[serde(skip)]
+    pub heard: bool,
+    /// Of [`Side::Sold`]: what waits for that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<Waiting>,
 }
 
 /// What the receipts of a chain come to. Running sums: to add them up anew, all of it would have to be read.
@@ -77,7 +85,8 @@ impl Chain {
     /// An empty one.
     pub fn new(partner: PartyId, side: Side, parties: Parties) -> Self {
         let head = Head::start(&parties);
-        Self { partner, side, parties, head, signed: None, told: 0, sums: Sums::default() }
+        let (signed, told, sums, waiting) = (None, 0, Sums::default(), Vec::new());
+        Self { partner, side, parties, head, signed, told, sums, heard: false, waiting }
     }
 
     /// The last receipt that both sides have signed: what stands there was agreed or contested, and cannot be contested

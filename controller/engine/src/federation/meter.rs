@@ -7,10 +7,11 @@ use chandler_protocol::{HostId, Micros, PartyId, Timestamp};
 
 use super::chain::Chain;
 use super::lease::{Lease, Side};
+use super::restore::waits;
 use crate::draft::Draft;
 use crate::finance::receipt::{Head, LeasedUse, Parties, append};
 use crate::finance::{UsageRow, rate_next};
-use crate::model::Change;
+use crate::model::{Change, Model};
 
 /// How much an agent's clock may run ahead of ours over the life of a lease.
 const CLOCKS_DIFFER: Micros = Micros::from_secs(60);
@@ -19,11 +20,19 @@ const AGE_MAX: Micros = Micros::from_secs(366 * 86_400);
 
 /// The row of a record about something that was sold on this host: the buyer owes what the site's owner earns. `None`
 /// when it is about nothing of the kind, or cannot be true.
+///
+/// While its buyer has not said yet how long the chain is, the record is kept, and its row entered later.
 pub fn rate_sold(draft: &mut Draft<'_>, host: HostId, record: &UsageRecord) -> Option<UsageRow> {
     let lease = draft.model.leases.get(&record.assignment)?;
-    if lease.side != Side::Sold || lease.host != host {
+    if lease.side != Side::Sold || lease.host != host || waits(draft, record.assignment, host, record) {
         return None;
     }
+    rate_now(draft, host, record)
+}
+
+/// The row of a record about something that was sold on this host, and its receipt.
+pub(super) fn rate_now(draft: &mut Draft<'_>, host: HostId, record: &UsageRecord) -> Option<UsageRow> {
+    let lease = draft.model.leases.get(&record.assignment).filter(|l| l.side == Side::Sold && l.host == host)?;
     let site = draft.model.sites.get(&lease.site)?.clone();
     let running = believable(record, lease, draft.now)?;
     let age = record.age.map_or(0, |a| a.0.clamp(0, AGE_MAX.0));
@@ -68,21 +77,23 @@ pub fn rate_sold(draft: &mut Draft<'_>, host: HostId, record: &UsageRecord) -> O
 
 /// The next link of the chain with this buyer. Without one nothing is billed: the two ledgers must stay equal.
 fn receipt(draft: &mut Draft<'_>, buyer: PartyId, used: LeasedUse) -> Option<()> {
-    let key = (buyer, Side::Sold);
-    let chain = match draft.model.chains.get(&key) {
-        Some(chain) => chain.as_ref().clone(),
-        None => {
-            let seller = draft.model.market.get(&())?.domain.clone();
-            let buyer_domain = draft.model.partners.get(&buyer)?.trust_domain.clone();
-            Chain::new(buyer, Side::Sold, Parties { seller, buyer: buyer_domain })
-        }
-    };
+    let chain = chain_with(&draft.model, buyer)?;
     let link = append(&chain.parties, chain.head, used).ok()?;
     let head = Head { number: link.number, hash: link.hash };
     let sums = chain.sums.with(link.used.amount);
     draft.put(Change::Receipt(buyer, Side::Sold, Arc::new(link)));
     draft.put(Chain { head, sums, ..chain });
     Some(())
+}
+
+/// The chain with a buyer: an empty one, before the first.
+pub fn chain_with(model: &Model, buyer: PartyId) -> Option<Chain> {
+    if let Some(chain) = model.chains.get(&(buyer, Side::Sold)) {
+        return Some(chain.as_ref().clone());
+    }
+    let seller = model.market.get(&())?.domain.clone();
+    let buyer_domain = model.partners.get(&buyer)?.trust_domain.clone();
+    Some(Chain::new(buyer, Side::Sold, Parties { seller, buyer: buyer_domain }))
 }
 
 /// Nothing ran for longer than its lease has lasted.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::catalogue::{book, leaving, offer_of};
 use super::lease::{Closed, Lease, LeaseState, Party, Side};
 use super::repute::{self, sold};
+use super::restore::asked_again;
 use super::tenancy::Tenancy;
 use super::term;
 use super::watch::Watch;
@@ -65,9 +66,14 @@ pub fn reserve(
     demand: &Demand,
 ) -> Result<(Lease, bool), Unsold> {
     let fingerprint = fingerprint(demand);
-    if let Some(known) = draft.model.leases.get(&id) {
+    if let Some(known) = draft.model.leases.get(&id).cloned() {
+        let is_theirs = known.side == Side::Sold && known.partner == buyer.party;
+        if let Some(lease) = asked_again(&known, demand, fingerprint).filter(|_| is_theirs) {
+            draft.put(lease.clone());
+            return Ok((lease, false));
+        }
         return match known {
-            l if l.side != Side::Sold || l.partner != buyer.party || l.demand != fingerprint => Err(Unsold::Other),
+            l if !is_theirs || l.demand != fingerprint => Err(Unsold::Other),
             l if !l.is_open() => Err(Unsold::Over(l.reason.clone())),
             l => Ok((l.as_ref().clone(), false)),
         };

@@ -3,7 +3,7 @@
 //! The tenure ([`super::tenure`]) says who owns the state; here is when it is asked to pass on, and what the two agents
 //! and the front doors are told.
 
-use chandler_protocol::state::{Own, Phase, Progress, Target};
+use chandler_protocol::state::{Failure, Own, Phase, Progress, Target};
 
 use super::epoch::{commit, raise};
 use super::phase::{HOLDS_MAX, ROUNDS, ROUNDS_TAKE, TELL_MARGIN, enter, is_late, is_told, paused_until, tries};
@@ -122,18 +122,20 @@ fn standby(draft: &mut Draft<'_>, on: &Move, service: &Service, old: &Side, new:
     let keeps_up = progress(new).is_some_and(|p| p.in_step);
     // What does not run now has no requests to wait for, and will not say that it is at a good point.
     let serves = matches!(old.phase, Some(Phase::Running | Phase::Unhealthy));
-    if paused || !keeps_up || !serves || route::is_deaf(draft) {
+    // What made way for the owner of its machine does not come back before that: its requests wait already.
+    let made_way = matches!(old.phase, Some(Phase::Failed(Failure::Owner)));
+    if paused || !keeps_up || !(serves || made_way) || route::is_deaf(draft) {
         if is_late(draft, on) {
             roll_back(draft, on, "no good moment came");
         }
         return;
     }
-    if service.policy.mobility.prepare.is_some() && !told {
+    if service.policy.mobility.prepare.is_some() && !told && !made_way {
         let next = Move { attempt: on.attempt + 1, ..on.clone() };
         enter(draft, next, MovePhase::Standby, "its software is told, and says when it is at a good point");
         return;
     }
-    if told && !is_ready(draft, on, service) {
+    if told && !made_way && !is_ready(draft, on, service) {
         return;
     }
     let attempt = if told { on.attempt } else { on.attempt + 1 };

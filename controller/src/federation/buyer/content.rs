@@ -42,7 +42,7 @@ impl Talk {
             let chunks = manifest.chunks.clone().into_iter().enumerate();
             let pieces = futures_util::stream::iter(chunks).map(move |(index, chunk)| {
                 let zstd = blobs.chunk(chunk)?;
-                zstd::bulk::decompress(&zstd, usize::try_from(manifest.chunk_length(index)).unwrap_or(0))
+                zstd::bulk::decompress(&zstd, manifest.chunk_length(index))
             });
             let body = Body::from_stream(pieces);
             let path = format!("content/{digest}");

@@ -63,6 +63,7 @@ impl Talk {
     async fn heard_once(&self, ear: &Ear) -> Result<(), CallError> {
         let wait = WAIT.min(self.grace().to_std() / 4);
         let path = format!("news?after={}&waitMs={}", ear.generation.load(Ordering::Relaxed), wait.as_millis());
+        let before = self.writer.clock().now();
         let asked = async { self.client()?.poll::<News>(&path, wait).await };
         let patience = wait + (self.grace().to_std() / 4).max(Duration::from_secs(1));
         let news = match tokio::time::timeout(patience, asked).await {
@@ -75,6 +76,9 @@ impl Talk {
             Err(_) => return Ok(()),
         };
         ear.reached.store(1, Ordering::Relaxed);
+        if let Err(error) = self.ask_again(&news, before).await {
+            tracing::debug!(partner = %self.partner, %error, "what a partner has forgotten could not be asked for");
+        }
         self.fetch_results(&news).await?;
         let generation = news.generation;
         let (partner, rtt) = (self.partner, ear.rtt.load(Ordering::Relaxed));
@@ -121,7 +125,8 @@ fn take(draft: &mut Draft<'_>, partner: PartyId, news: &News, link: Option<Micro
     for host in &known {
         let said = told.get(host).copied();
         pulse(draft, *host, said, link);
-        federation::watched(draft, *host, said.filter(|h| h.connected).and_then(|h| h.observed.as_deref()));
+        let heard = said.filter(|h| is_fresh(draft, h));
+        federation::watched(draft, *host, heard.and_then(|h| h.observed.as_deref()));
     }
     for lease in &news.leases {
         if draft.model.leases.contains_key(&lease.id)
@@ -133,6 +138,9 @@ fn take(draft: &mut Draft<'_>, partner: PartyId, news: &News, link: Option<Micro
     stays(draft, &known, news);
     let mut grants = Vec::new();
     for host in told.values() {
+        if !is_fresh(draft, host) {
+            continue;
+        }
         observed(draft, host);
         for ask in &host.asks {
             let grant = relocation::lease(draft, host.host, ask);
@@ -140,6 +148,13 @@ fn take(draft: &mut Draft<'_>, partner: PartyId, news: &News, link: Option<Micro
         }
     }
     grants
+}
+
+/// Whether what is told of a host is its own word. A home keeps the session of a machine that died for a while, and tells
+/// until then what it heard last.
+fn is_fresh(draft: &Draft<'_>, news: &HostNews) -> bool {
+    let grace = draft.model.grace;
+    news.connected && (grace.0 <= 0 || news.silent.0 < grace.0 / 2)
 }
 
 /// How a host does. Where nothing of ours is, what its offer says counts.
@@ -159,7 +174,7 @@ fn pulse(draft: &mut Draft<'_>, host: HostId, said: Option<&HostNews>, link: Opt
         pulse.readings = Some(readings);
     }
     draft.model.pulses.insert(host, pulse);
-    if connected {
+    if connected && said.is_none_or(|h| is_fresh(draft, h)) {
         assurance::heard(draft, host);
     }
 }
@@ -205,4 +220,34 @@ fn listens(draft: &mut Draft<'_>, news: &HostNews) {
 /// Whether a result of a task is told of.
 pub(super) const fn has_results(seen: &ObservedAssignment) -> bool {
     matches!(seen.phase, Phase::Completed(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use chandler_engine::model::Model;
+    use chandler_protocol::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn what_a_home_heard_long_ago_is_no_word_of_the_host() {
+        let model = Model { grace: Micros::from_secs(12), ..Model::default() };
+        let mut ids = || [0; 10];
+        let draft = Draft::new(&model, Timestamp(0), "test", &mut ids);
+        let told = |connected, silent| HostNews {
+            host: HostId::from_random([1; 10]),
+            connected,
+            silent: Micros::from_secs(silent),
+            rtt: None,
+            listens: Vec::new(),
+            stored: 0,
+            observed: None,
+            ways: None,
+            readings: None,
+            asks: Vec::new(),
+        };
+        assert!(is_fresh(&draft, &told(true, 0)) && is_fresh(&draft, &told(true, 5)));
+        // It is lost after 12 s: long before, what is told of it must not bring it back.
+        assert!(!is_fresh(&draft, &told(true, 6)) && !is_fresh(&draft, &told(false, 0)));
+    }
 }

@@ -39,6 +39,7 @@ impl Talk {
             let wait = if done.is_ok() { AGAIN } else { PATIENCE };
             tokio::select! {
                 biased;
+                () = self.again.notified() => lock(&said).clear(),
                 changed = models.changed(), if done.is_ok() => {
                     if changed.is_err() {
                         return;

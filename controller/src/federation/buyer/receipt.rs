@@ -43,6 +43,15 @@ impl Talk {
         let got: Receipts = self.client()?.poll(&path, WAIT).await?;
         let Some(partner) = model.partners.get(&self.partner).cloned() else { return Ok(()) };
         self.told_again(got.countersigned).await;
+        let there = got.head.as_ref().map_or(0, |signed| signed.head.number);
+        if there < after {
+            tracing::warn!(partner = %partner.name, there, after, "its receipts end before ours: it was restored from a backup");
+            self.say_again();
+            if !self.give_back(there).await? {
+                tokio::time::sleep(WAIT).await;
+            }
+            return Ok(());
+        }
         let own = self.federation.identity().trust_domain();
         // A trust domain stays when a CA is rotated: there is no other name for a chain between these two.
         let parties = known.map_or_else(|| Parties { seller: partner.trust_domain.clone(), buyer: own }, |c| c.parties);
@@ -52,15 +61,11 @@ impl Talk {
             tokio::time::sleep(WAIT).await;
             return Ok(());
         };
-        if head.head.number < after {
-            tracing::warn!(partner = %partner.name, at = head.head.number, after, "its receipts end before ours: it was restored from a backup");
-            tokio::time::sleep(WAIT).await;
-            return Ok(());
-        }
         if got.receipts.is_empty() {
             return Ok(());
         }
-        if self.take(&partner, parties, got.receipts, (head.head, signature)).await {
+        let part = got.part.and_then(|part| Some((part.head, signature_of(&partner, &parties, &part)?)));
+        if self.take(&partner, parties, got.receipts, part.unwrap_or((head.head, signature))).await {
             self.countersign().await?;
         } else {
             tokio::time::sleep(WAIT).await;

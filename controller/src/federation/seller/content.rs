@@ -70,7 +70,7 @@ pub(super) async fn give(
         futures_util::stream::iter(manifest.chunks.clone().into_iter().enumerate()).map(move |(index, chunk)| {
             let zstd = blobs.chunk(chunk)?;
             let length = manifest.chunk_length(index);
-            zstd::bulk::decompress(&zstd, usize::try_from(length).unwrap_or(0))
+            zstd::bulk::decompress(&zstd, length)
         });
     Ok(Response::new(Body::from_stream(chunks)))
 }

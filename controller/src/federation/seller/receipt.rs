@@ -13,7 +13,8 @@ use chandler_protocol::PartyId;
 use serde::{Deserialize, Serialize};
 
 use super::poll::{Since, until_new};
-use crate::federation::document::{Answer, Document, Refusal, internal};
+use super::restore::sign;
+use crate::federation::document::{Answer, Document, Refusal};
 use crate::federation::{Desk, Peer, trust};
 
 /// What the signature is for: no other document can be taken for one.
@@ -29,6 +30,9 @@ pub(crate) struct Receipts {
     pub receipts: Vec<Receipt>,
     /// The end of the whole chain; none while it is empty.
     pub head: Option<Signed>,
+    /// The last of these receipts, if that is not the end: so every part that is taken is proven by itself.
+    #[serde(default)]
+    pub part: Option<Signed>,
     /// Number of the last receipt that the seller has the buyer's signature for. Less than the buyer remembers: the seller
     /// was restored from a backup, and is told again.
     #[serde(default)]
@@ -72,18 +76,40 @@ fn chain_of(model: &Model, buyer: PartyId) -> Option<Chain> {
 }
 
 pub(super) async fn list(State(desk): State<Arc<Desk>>, peer: Peer, Query(behind): Query<Behind>) -> Answer<Receipts> {
-    let since = Since { after: behind.after, wait_ms: behind.wait_ms };
-    let (_, chain) = until_new(&desk.writer, since, PAUSE, |model| {
-        let chain = chain_of(model, peer.party);
-        (chain.as_ref().map_or(behind.after, |c| c.head.number.max(behind.after)), chain)
-    })
-    .await;
-    let Some(chain) = chain else { return Ok(Json(Receipts { receipts: Vec::new(), head: None, countersigned: 0 })) };
+    let Some(chain) = newer(&desk, &peer, &behind).await? else {
+        return Ok(Json(Receipts { receipts: Vec::new(), head: None, part: None, countersigned: 0 }));
+    };
     let most = u32::try_from(RECEIPTS_MAX).unwrap_or(u32::MAX);
     let receipts = desk.writer.store().receipts(peer.party, Side::Sold, behind.after, most).await?;
-    let signature = desk.federation.identity().sign(CONTEXT, &chain.head.to_sign(&chain.parties)).map_err(internal)?;
-    let head = Signed { head: chain.head, signature: data_encoding::HEXLOWER.encode(&signature) };
-    Ok(Json(Receipts { receipts, head: Some(head), countersigned: chain.countersigned() }))
+    let head = sign(&desk, &chain.parties, chain.head)?;
+    let last = receipts.last().map(|r| Head { number: r.number, hash: r.hash }).filter(|last| *last != chain.head);
+    let part = last.map(|last| sign(&desk, &chain.parties, last)).transpose()?;
+    Ok(Json(Receipts { receipts, head: Some(head), part, countersigned: chain.countersigned() }))
+}
+
+/// The chain once it is longer than its buyer knows, or at once where it is shorter. What waited until the buyer said how
+/// long it is is entered first.
+async fn newer(desk: &Desk, peer: &Peer, behind: &Behind) -> Result<Option<Chain>, Refusal> {
+    let since = Since { after: behind.after, wait_ms: behind.wait_ms };
+    let unheard = |c: &Chain| !c.heard && behind.after <= c.head.number;
+    loop {
+        let (_, chain) = until_new(&desk.writer, since, PAUSE, |model| {
+            let chain = chain_of(model, peer.party);
+            let number = chain.as_ref().map_or(0, |c| if unheard(c) { u64::MAX } else { c.head.number });
+            (number, chain)
+        })
+        .await;
+        if !chain.as_ref().is_some_and(unheard) {
+            return Ok(chain);
+        }
+        let (party, has) = (peer.party, behind.after);
+        desk.writer
+            .transact(&peer.by(), move |draft| {
+                federation::said(draft, party, has);
+                Ok::<_, Refusal>(())
+            })
+            .await?;
+    }
 }
 
 /// Keeps the buyer's signature under what it has agreed to or contested by now: it cannot deny these links any more. What

@@ -50,6 +50,20 @@ pub fn kill_all_under(directory: &Path) -> io::Result<usize> {
     Ok(killed.len())
 }
 
+/// Sends a signal to every process that [`kill_all_under`] would kill, once. Gives how many there are.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn signal_all_under(directory: &Path, signal: Signal) -> io::Result<usize> {
+    let real = fs::canonicalize(directory)?;
+    let found = find(&[directory.as_os_str().as_bytes(), real.as_os_str().as_bytes()])?;
+    for pid in &found {
+        // It may be gone already.
+        let _ = kill_process(*pid, signal);
+    }
+    Ok(found.len())
+}
+
 /// The processes, but this one, that name one of `wanted`.
 fn find(wanted: &[&[u8]]) -> io::Result<Vec<Pid>> {
     let own = std::process::id();
