@@ -24,7 +24,7 @@ mod term;
 mod watch;
 mod word;
 
-pub use buy::{bought, demand, forgotten, given_back, reclaimed, refuse, unheld, unknown, unleased, unused, wanted};
+pub use buy::{bought, demand, given_back, reclaimed, refuse, unheld, unknown, unleased, unused, wanted};
 pub use catalogue::{Posted, lots, offer_of};
 pub use chain::{Chain, Sums};
 pub use contest::{
@@ -38,7 +38,7 @@ pub use meter::{chain_with, rate_sold};
 pub use receive::{Untaken, receive};
 pub(crate) use repute::{CREDIT, CREDIT_UNAGREED, PROVISIONING_HOURS, expected, lost};
 pub use repute::{Odds, Reputation, month_at_risk, odds, prior};
-pub use restore::{Unrestored, Waiting, forgotten, restored, said};
+pub use restore::{Unrestored, Waiting, forgotten, not_given_again, restored, said};
 pub use sell::{Market, Unsold, close, reserve, sweep};
 pub use supply::supply;
 pub use tenancy::{Tenancy, desired, guest_ways, guests, take_orders, ways_of};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chandler_protocol::inventory::{HostInventory, Offered};
 use chandler_protocol::state::{Assignment as Told, Failure, ObservedAssignment, Phase};
-use chandler_protocol::{AssignmentId, HostId, MicroMoney, Micros, PartyId, Timestamp};
+use chandler_protocol::{AssignmentId, HostId, MicroMoney, PartyId, Timestamp};
 
 use super::lease::{Closed, Lease, LeaseState, Party, Side};
 use super::repute;
@@ -16,7 +16,7 @@ use crate::event::Noun;
 use crate::finance::AMOUNT_MAX;
 use crate::fleet::{Host, LotTerms};
 use crate::fulfilment;
-use crate::model::{Change, Model};
+use crate::model::Model;
 use crate::movement::{Move, MoveKind};
 use crate::placement::{Decision, HOURS_PER_MONTH};
 use crate::service::{AllocationState, Assignment, Service};
@@ -46,10 +46,6 @@ pub fn demand(model: &Model, assignment: &Assignment, decided: Option<&Decision>
     let brings = |m: &Move| m.to == Some(assignment.id) && m.kind != MoveKind::Failover;
     let is_told = model.moves_of(service.id).any(|m| brings(m));
     if is_told {
-        hosts.clear();
-    }
-    // What was there already stays where its state is: its seller has forgotten the lease, and is asked for it again.
-    if assignment.observed.is_some() {
         hosts.clear();
     }
     hosts.insert(assignment.host);
@@ -99,27 +95,6 @@ pub fn unknown(model: &Model, partner: PartyId, said: &[LeaseWord]) -> Vec<Assig
         said.iter().filter(is_theirs).filter(|l| is_unknown(l) || is_over(l)).map(|l| l.id).collect();
     found.sort_unstable();
     found
-}
-
-/// How long a lease may be missing from what its seller says: that may have been said before it was sold.
-const SPOKEN_OF: Micros = Micros::from_secs(30);
-
-/// Forgets the leases of which their seller does not know any more: it was restored from a backup. What runs under them
-/// is without a lease then, and asks for one again, at the same place. `said` is all that the seller says.
-pub fn forgotten(draft: &mut Draft<'_>, partner: PartyId, said: &[LeaseWord]) {
-    let mine = draft.model.leases.values().filter(|l| l.side == Side::Bought && l.partner == partner && l.is_open());
-    let is_missing = |l: &Lease| said.iter().all(|s| s.id != l.id) && draft.now.since(l.made_at) > SPOKEN_OF;
-    let missing: Vec<_> = mine.filter(|l| is_missing(l)).cloned().collect();
-    for lease in missing {
-        let what = (Noun::Lease, lease.id.to_string(), lease.label.as_str());
-        draft.event(
-            what,
-            lease.state.as_str(),
-            "forgotten",
-            "its seller does not know it any more: it is asked for again",
-        );
-        draft.put(Change::ForgetLease(lease.id));
-    }
 }
 
 fn hosts_of(model: &Model, partner: PartyId) -> impl Iterator<Item = HostId> + '_ {
@@ -299,7 +274,7 @@ fn full(draft: &mut Draft<'_>, refused: &Assignment) {
     draft.put(Host { inventory: Some(HostInventory { offered, ..inventory }), ..host.as_ref().clone() });
 }
 
-fn lost(draft: &mut Draft<'_>, id: AssignmentId, why: &str) {
+pub(super) fn lost(draft: &mut Draft<'_>, id: AssignmentId, why: &str) {
     said(draft, id, Phase::Failed(Failure::Lease), why);
     // Without a lease nothing can be told to it any more: what is to go has gone.
     let goes = draft.model.assignments.get(&id).is_some_and(|a| a.state == AllocationState::Releasing);

@@ -25,10 +25,20 @@ use self::world::World;
 use crate::order::{Action, OrderSpec};
 use crate::service::OperatingStatus;
 
-/// How many seeds each story is told for.
-const SEEDS: u64 = 50;
+/// How many seeds each story is told for: `CHANDLER_SEEDS` of the build, for more.
+const SEEDS: u64 = match option_env!("CHANDLER_SEEDS") {
+    Some(text) => number(text),
+    None => 24,
+};
 /// The same for stories that have few turns.
-const FEW: u64 = 20;
+const FEW: u64 = SEEDS / 2;
+
+const fn number(text: &str) -> u64 {
+    match u64::from_str_radix(text, 10) {
+        Ok(number) if number >= 2 => number,
+        _ => panic!("CHANDLER_SEEDS is a number from 2 up"),
+    }
+}
 
 /// A state that one copy at a time writes, or none.
 fn stateful(exclusive: bool) -> impl FnOnce(&mut OrderSpec) {

@@ -6,8 +6,8 @@ use chandler_protocol::lease::LeaseGrant;
 use chandler_protocol::{AssignmentId, HostId, Micros, PartyId, Timestamp};
 
 use super::super::{
-    HostNews, LeaseState, News, Orders, Side, bought, contested, demand, forgotten, given_back, heard, receive,
-    reclaimed, refuse, supply, unheld, unknown, unleased, unused, wanted, watched, words,
+    HostNews, LeaseState, News, Orders, Side, bought, contested, demand, forgotten, given_back, heard, not_given_again,
+    receive, reclaimed, refuse, supply, unheld, unknown, unleased, unused, wanted, watched, words,
 };
 use super::controller::{Controller, domain};
 use super::wire::{About, Ask, Reply};
@@ -31,11 +31,13 @@ pub(super) struct Talk {
     said: BTreeMap<HostId, (Orders, i64)>,
     supplied: i64,
     spoke: i64,
+    /// Leases that the seller has forgotten and does not give again, since when.
+    missed: BTreeMap<AssignmentId, Timestamp>,
 }
 
 impl Talk {
     /// Whether this call is to be made now; then it is waited for.
-    fn calls(&mut self, about: About, call: &mut u64, second: i64) -> Option<u64> {
+    pub(super) fn calls(&mut self, about: About, call: &mut u64, second: i64) -> Option<u64> {
         let busy = self.waiting.get(&about).is_some_and(|(_, since)| second - since < PATIENCE);
         if busy {
             return None;
@@ -45,13 +47,11 @@ impl Talk {
         Some(*call)
     }
 
-    /// Whether the answer to this call is still waited for.
-    pub(super) fn answered(&mut self, about: About, call: u64) -> bool {
-        let is_last = self.waiting.get(&about).is_some_and(|(last, _)| *last == call);
-        if is_last {
-            self.waiting.remove(&about);
-        }
-        is_last
+    /// Since when the answer to this call is waited for, if it still is.
+    pub(super) fn answered(&mut self, about: About, call: u64) -> Option<i64> {
+        let (_, since) = self.waiting.get(&about).filter(|(last, _)| *last == call).copied()?;
+        self.waiting.remove(&about);
+        Some(since)
     }
 }
 
@@ -116,7 +116,14 @@ impl Controller {
     }
 
     /// Takes in an answer; gives what is to be said because of it.
-    pub(super) fn hears(&mut self, seller: PartyId, n: u8, talk: &mut Talk, reply: Reply, second: i64) -> Vec<Ask> {
+    pub(super) fn hears(
+        &mut self,
+        seller: PartyId,
+        n: u8,
+        talk: &mut Talk,
+        reply: Reply,
+        (second, asked): (i64, Timestamp),
+    ) -> Vec<Ask> {
         match reply {
             Reply::Catalogue(catalogue) => {
                 self.transact(|draft| {
@@ -124,7 +131,7 @@ impl Controller {
                     known.map(|known| supply(draft, &known, &catalogue))
                 });
             }
-            Reply::News(news) => return self.news(seller, &news),
+            Reply::News(news) => return self.news(seller, talk, &news, asked),
             Reply::Lease(id, Ok(word)) => self.transact(|draft| {
                 // A seller that has just sold it knows no orders for it, or has forgotten them.
                 talk.said.remove(&word.host);
@@ -132,7 +139,7 @@ impl Controller {
                     refuse(draft, id, &why);
                 }
             }),
-            Reply::Lease(id, Err(why)) => self.transact(|draft| refuse(draft, id, &why)),
+            Reply::Lease(id, Err(why)) => return self.not_given(talk, id, &why),
             Reply::Ended(id) => self.transact(|draft| given_back(draft, id, "given back")),
             Reply::Holds(host, orders, Ok(generation)) if generation == orders.generation => {
                 talk.said.insert(host, (orders, second));
@@ -145,7 +152,11 @@ impl Controller {
             }
             Reply::Holds(_, _, Err(_)) | Reply::Nothing => {}
             Reply::Receipts { receipts, head, countersigned } => {
-                self.takes_receipts(seller, n, receipts, head, countersigned);
+                let lost = self.takes_receipts(seller, n, receipts, head, countersigned);
+                if !lost.is_empty() {
+                    talk.said.clear();
+                }
+                return lost;
             }
             Reply::Countersigned(head, true) => self.transact(|draft| {
                 if let Some(chain) = draft.model.chains.get(&(seller, Side::Bought)).cloned() {
@@ -169,29 +180,54 @@ impl Controller {
         receipts: Vec<Receipt>,
         head: Option<Head>,
         countersigned: u64,
-    ) {
+    ) -> Vec<Ask> {
         let own = domain(self.n);
+        let there = head.map_or(0, |h| h.number);
+        let known = self.model.chains.get(&(seller, Side::Bought)).map(|c| c.head).filter(|h| h.number > there);
+        if let Some(end) = known {
+            let all =
+                self.disk.receipts.get(&(seller, Side::Bought)).into_iter().flat_map(|all| all.range(there + 1..));
+            return vec![Ask::Restored(all.map(|(_, r)| r.clone()).collect(), end)];
+        }
         self.transact(|draft| {
-            let Some(head) = head else { return };
+            if head.is_none() {
+                return;
+            }
             let chain = draft.model.chains.get(&(seller, Side::Bought)).cloned();
             if let Some(chain) = chain.as_ref().filter(|c| countersigned < c.told) {
                 draft.put(super::super::Chain { told: countersigned, ..chain.as_ref().clone() });
             }
-            if chain.is_some_and(|c| head.number < c.head.number) {
-                return;
-            }
             // What does not continue the chain is not taken.
             let parties = Parties { seller: domain(n), buyer: own };
-            let _ = receive(draft, seller, parties, &receipts);
+            let _ = receive(draft, seller, parties, &receipts, countersigned);
         });
+        Vec::new()
     }
 
-    fn news(&mut self, seller: PartyId, news: &News) -> Vec<Ask> {
+    /// A lease is not given; one that there was, not again.
+    fn not_given(&mut self, talk: &mut Talk, id: AssignmentId, why: &str) -> Vec<Ask> {
+        if !self.model.leases.get(&id).is_some_and(|l| l.is_open()) {
+            self.transact(|draft| refuse(draft, id, why));
+            return Vec::new();
+        }
+        if why == "Other" || why.starts_with("Over") {
+            return vec![Ask::Look(id)];
+        }
+        let now = self.now;
+        let missed = *talk.missed.entry(id).or_insert(now);
+        self.transact(|draft| not_given_again(draft, id, missed, why));
+        Vec::new()
+    }
+
+    fn news(&mut self, seller: PartyId, talk: &mut Talk, news: &News, asked: Timestamp) -> Vec<Ask> {
         let known: BTreeSet<HostId> = self.hosts_of(seller).into_iter().collect();
         let grants = self.transact(|draft| take(draft, seller, &known, news));
-        self.transact(|draft| forgotten(draft, seller, &news.leases));
         let grants = grants.into_iter().map(|(host, grant)| Ask::Grant(host, grant));
-        grants.chain(unknown(&self.model, seller, &news.leases).into_iter().map(Ask::End)).collect()
+        let ends = unknown(&self.model, seller, &news.leases).into_iter().map(Ask::End);
+        let named: BTreeSet<_> = news.leases.iter().map(|l| l.id).collect();
+        talk.missed.retain(|id, _| !named.contains(id));
+        let again = forgotten(&self.model, seller, &named, asked);
+        grants.chain(ends).chain(again.into_iter().map(|(id, demand)| Ask::Lease(id, demand))).collect()
     }
 }
 

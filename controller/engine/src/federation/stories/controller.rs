@@ -7,7 +7,7 @@ use chandler_protocol::{
     DecisionId, Digest, HostId, MicroMoney, Micros, OfferId, OrderId, PartyId, Ppm, ServiceId, SiteId, Timestamp,
 };
 
-use super::super::{Market, Posted, Side, sweep, sweep_disputes};
+use super::super::{Chain, Market, Posted, Side, sweep, sweep_disputes};
 use crate::assurance::{self, Patience};
 use crate::audit::audit;
 use crate::catalogue::Offering;
@@ -150,6 +150,12 @@ impl Controller {
 
     /// It ends, and begins again with what is on disk.
     pub(super) fn restart(&mut self) {
+        let chains: Vec<_> = self.disk.model.chains.values().cloned().collect();
+        for chain in chains {
+            // That it was heard how long it is, is not written down.
+            let unheard = Chain { heard: false, ..chain.as_ref().clone() };
+            self.disk.model.apply(&Change::from(unheard));
+        }
         self.model = self.disk.model.clone();
         self.model.observable_since = self.now;
         self.model.leasing_since = Micros(self.now.0);

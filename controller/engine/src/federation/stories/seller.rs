@@ -8,7 +8,7 @@ use chandler_protocol::{AssignmentId, HostId, Micros, PartyId, Timestamp};
 
 use super::super::{
     Catalogue, HostNews, Lease, LeaseWord, News, Party, Side, Unsold, close, countersign, hear, lots, reserve,
-    take_orders, ways_of,
+    restored, said, take_orders, ways_of,
 };
 use super::controller::Controller;
 use super::wire::{Ask, Reply};
@@ -64,7 +64,11 @@ impl Controller {
             Ask::Grant(host, grant) => {
                 return (Reply::Nothing, self.relay(buyer, host, grant).map(|part| (host, part)));
             }
-            Ask::Receipts(after) => self.receipts(buyer, after),
+            Ask::Receipts(after) => {
+                // What waited until the buyer said how long the chain is is entered first.
+                self.transact(|draft| said(draft, buyer, after));
+                self.receipts(buyer, after)
+            }
             Ask::Countersign(head, contested) => {
                 let all = self.disk.receipts.get(&(buyer, Side::Sold)).cloned().unwrap_or_default();
                 let is_link = all.get(&head.number).is_some_and(|r| r.hash == head.hash);
@@ -79,6 +83,18 @@ impl Controller {
             Ask::Disputes(said) => {
                 let answer = self.transact(|draft| hear(draft, buyer, &said));
                 Reply::Disputes(said, answer)
+            }
+            Ask::Look(id) => {
+                let mine = self.model.leases.get(&id).filter(|l| l.side == Side::Sold && l.partner == buyer);
+                mine.map_or(Reply::Nothing, |lease| Reply::Lease(id, Ok(word(lease, now))))
+            }
+            Ask::Restored(lost, end) => {
+                self.transact(|draft| {
+                    let here = draft.model.chains.get(&(buyer, Side::Sold)).map_or(0, |c| c.head.number);
+                    let missing: Vec<_> = lost.into_iter().filter(|r| r.number > here).collect();
+                    let _ = restored(draft, buyer, &missing, end);
+                });
+                Reply::Nothing
             }
         };
         (reply, None)

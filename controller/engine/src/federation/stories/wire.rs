@@ -20,6 +20,10 @@ pub(super) enum Ask {
     Receipts(u64),
     Countersign(Head, Vec<Contested>),
     Disputes(Vec<DisputeWord>),
+    /// How a lease is that the seller was asked for in other words before.
+    Look(AssignmentId),
+    /// Receipts that the seller signed and does not know any more, with the end of its own chain.
+    Restored(Vec<Receipt>, Head),
 }
 
 /// What the seller answers. An error is a refusal, in its words.
@@ -49,10 +53,12 @@ pub(super) enum About {
     Lease(AssignmentId),
     End(AssignmentId),
     Orders(HostId),
-    Grant,
+    Grant(HostId, u64),
     Receipts,
     Countersign,
     Disputes,
+    Look(AssignmentId),
+    Restored,
 }
 
 impl Ask {
@@ -63,10 +69,12 @@ impl Ask {
             Self::Lease(id, _) => About::Lease(*id),
             Self::End(id) => About::End(*id),
             Self::Orders(host, _) => About::Orders(*host),
-            Self::Grant(..) => About::Grant,
+            Self::Grant(host, grant) => About::Grant(*host, grant.nonce),
             Self::Receipts(_) => About::Receipts,
             Self::Countersign(..) => About::Countersign,
             Self::Disputes(_) => About::Disputes,
+            Self::Look(id) => About::Look(*id),
+            Self::Restored(..) => About::Restored,
         }
     }
 }

@@ -152,6 +152,7 @@ impl World {
 
     /// Every word that arrives by now, and those that follow from it at once.
     fn deliver(&mut self) {
+        let now = self.now();
         while let Some(letter) = self.wire.next(self.second) {
             check::step(self);
             if let Some((_, how)) = self.vanishes.take_if(|(words, _)| *words < self.wire.delivered) {
@@ -166,15 +167,16 @@ impl World {
                 Word::Reply(about, reply) => {
                     let talk = self.talks.entry((to, from)).or_default();
                     let waited = talk.answered(about, call);
-                    if !waited && !self.wire.weather.replayed {
+                    let asked = waited.map_or(now, |second| Timestamp(1_000_000_000 + second * 1_000_000));
+                    if waited.is_none() && !self.wire.weather.replayed {
                         continue;
                     }
                     let n = u8::try_from(from).unwrap();
-                    let more = self.controllers[to].hears(Self::party(from), n, talk, reply, self.second);
+                    let more = self.controllers[to].hears(Self::party(from), n, talk, reply, (self.second, asked));
                     for ask in more {
-                        self.call += 1;
-                        self.wire
-                            .send(self.second, &Letter { from: to, to: from, call: self.call, word: Word::Ask(ask) });
+                        let talk = self.talks.entry((to, from)).or_default();
+                        let Some(call) = talk.calls(ask.about(), &mut self.call, self.second) else { continue };
+                        self.wire.send(self.second, &Letter { from: to, to: from, call, word: Word::Ask(ask) });
                     }
                 }
             }
