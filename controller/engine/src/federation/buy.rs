@@ -126,7 +126,7 @@ pub fn wanted(model: &Model, partner: PartyId) -> BTreeMap<HostId, Orders> {
             });
         }
         ways.notices.retain(|n| leased(&n.assignment));
-        all.insert(host, Orders { generation: 0, assignments, ways });
+        all.insert(host, Orders { assignments, ways, ..Orders::default() });
     }
     all
 }

@@ -28,7 +28,7 @@ use crate::service::OperatingStatus;
 /// How many seeds each story is told for: `CHANDLER_SEEDS` of the build, for more.
 const SEEDS: u64 = match option_env!("CHANDLER_SEEDS") {
     Some(text) => number(text),
-    None => 24,
+    None => 18,
 };
 /// The same for stories that have few turns.
 const FEW: u64 = SEEDS / 2;

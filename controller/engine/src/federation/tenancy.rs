@@ -2,23 +2,16 @@
 //!
 //! The home relays. It checks that each word is about what the buyer has leased, and never answers for it.
 
-use std::collections::BTreeSet;
-
 use chandler_protocol::state::{Assignment, ObservedAssignment, Phase, Target};
-use chandler_protocol::way::{Door, Grant, Notice, ObservedWays, Permit, Ways};
-use chandler_protocol::{AssignmentId, HostId, Micros, PartyId, ServiceId, Timestamp};
+use chandler_protocol::way::{Door, Grant, Notice, ObservedWays, Ways};
+use chandler_protocol::{AssignmentId, HostId, Micros, PartyId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::lease::{Lease, LeaseState, Side};
+use super::claim::Said;
+use super::lease::{Lease, Side};
 use super::word::Orders;
 use crate::draft::Draft;
-use crate::fleet::Capacity;
 use crate::model::Model;
-
-/// Most assignments of one buyer on one host.
-const ASSIGNMENTS_MAX: usize = 1_024;
-/// Most doors and most peers of one buyer on one host.
-const WAYS_MAX: usize = 1_024;
 
 /// What one buyer has said about one host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,108 +27,16 @@ pub struct Tenancy {
     /// something has not said that it may run on when its lease is over.
     #[serde(default)]
     pub left: Vec<Assignment>,
+    /// What the buyer has signed of it: it may have to be reminded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Said>,
 }
 
-/// Takes in what a buyer says about a host; gives the generation that holds. What was said under a lower generation, or
-/// is the same, changes nothing.
-///
-/// # Errors
-/// One sentence: it is about something that the buyer has not leased there, or more than it has leased.
-pub fn take_orders(draft: &mut Draft<'_>, buyer: PartyId, host: HostId, orders: Orders) -> Result<u64, String> {
-    let known = draft.model.tenancies.get(&(host, buyer)).cloned();
-    if let Some(known) = &known
-        && known.orders.generation >= orders.generation
-    {
-        return Ok(known.orders.generation);
-    }
-    check(draft, buyer, host, &orders)?;
-    let before = |id: AssignmentId| known.as_ref().and_then(|k| k.orders.assignments.iter().find(|a| a.id == id));
-    for assignment in &orders.assignments {
-        let Some(lease) = draft.model.leases.get(&assignment.id).cloned() else { continue };
-        if before(assignment.id).is_some_and(|b| b.epoch > assignment.epoch) {
-            return Err(format!(
-                "{}: epoch {} is older than one that was said before",
-                assignment.id, assignment.epoch
-            ));
-        }
-        let runs = runs(assignment.target);
-        if runs && lease.idle && !has_room(&draft.model, &lease) {
-            return Err(format!("{}: it was at rest, and its place is taken: ask for another lease", assignment.id));
-        }
-        let mut next = Lease { touched_at: draft.now, idle: lease.idle && !runs, ..lease.as_ref().clone() };
-        if lease.state == LeaseState::Reserved {
-            next = next.to(LeaseState::Active, draft.now, "assigned").unwrap_or(next);
-        }
-        draft.put(next);
-    }
-    let generation = orders.generation;
-    let left = left(draft, known.as_deref(), &orders);
-    draft.put(Tenancy { host, buyer, orders, left });
-    Ok(generation)
-}
-
-/// What was said before and is not said any more, until its agent has wiped it.
-fn left(draft: &Draft<'_>, known: Option<&Tenancy>, orders: &Orders) -> Vec<Assignment> {
-    let before = known.into_iter().flat_map(|k| k.left.iter().chain(&k.orders.assignments));
-    let is_known = |a: &Assignment| draft.model.leases.contains_key(&a.id) && !is_wiped(&draft.model, a.id);
-    let is_left = |a: &Assignment| orders.assignments.iter().all(|b| b.id != a.id) && is_known(a);
-    before.filter(|a| is_left(a)).cloned().collect()
-}
-
-fn is_wiped(model: &Model, id: AssignmentId) -> bool {
-    model.guests.get(&id).is_some_and(|seen| seen.phase == Phase::Wiped)
-}
-
-fn runs(target: Target) -> bool {
+pub(super) fn runs(target: Target) -> bool {
     matches!(target, Target::Running | Target::Own(_) | Target::Receive(_))
 }
 
-fn has_room(model: &Model, lease: &Lease) -> bool {
-    let offered = model.hosts.get(&lease.host).map(|h| h.offered()).unwrap_or_default();
-    offered.minus(model.reserved.get(&lease.host).copied().unwrap_or_default()).holds(lease.capacity)
-}
-
-/// Whether every word is about what the buyer has leased on this host.
-fn check(draft: &Draft<'_>, buyer: PartyId, host: HostId, orders: &Orders) -> Result<(), String> {
-    let model = &draft.model;
-    let ways = &orders.ways;
-    let is_long = orders.assignments.len() > ASSIGNMENTS_MAX
-        || ways.doors.len().max(ways.grants.len()).max(ways.notices.len()) > WAYS_MAX;
-    if is_long {
-        return Err(format!("too much at once: at most {ASSIGNMENTS_MAX} assignments and {WAYS_MAX} doors and peers"));
-    }
-    let mut named = BTreeSet::new();
-    for assignment in &orders.assignments {
-        if !named.insert(assignment.id) {
-            return Err(format!("{} is named twice", assignment.id));
-        }
-        let lease = sold_to(model, buyer, host, assignment.id).ok_or_else(|| {
-            format!("{}: there is no lease of yours for it on {host}: ask for one first", assignment.id)
-        })?;
-        let limits = assignment.spec.limits;
-        let wanted = Capacity { cpu: limits.cpu.unwrap_or_default(), memory: limits.memory.unwrap_or_default() };
-        if !lease.capacity.holds(wanted) {
-            return Err(format!("{}: its limits are more than was leased", assignment.id));
-        }
-    }
-    let about = |id: &AssignmentId| named.contains(id);
-    for grant in &ways.grants {
-        let of_ours = grant.permits.iter().all(|p| match p {
-            Permit::Port(id) | Permit::State { assignment: id, .. } => about(id),
-        });
-        let key_fits = model.hosts.get(&grant.peer).is_none_or(|h| h.key_fingerprint == grant.key);
-        if !of_ours || !key_fits || grant.peer == host {
-            return Err(format!("peer {}: it may be let to what you have leased only, under its own key", grant.peer));
-        }
-    }
-    let own_service = |id: &ServiceId| model.services.contains_key(id);
-    if ways.doors.iter().any(|d| own_service(&d.service)) || !ways.notices.iter().all(|n| about(&n.assignment)) {
-        return Err("a door or a notice is about something that is not yours".to_owned());
-    }
-    Ok(())
-}
-
-fn sold_to(model: &Model, buyer: PartyId, host: HostId, id: AssignmentId) -> Option<&Lease> {
+pub(super) fn sold_to(model: &Model, buyer: PartyId, host: HostId, id: AssignmentId) -> Option<&Lease> {
     let lease = model.leases.get(&id)?;
     (lease.side == Side::Sold && lease.partner == buyer && lease.host == host).then_some(lease.as_ref())
 }

@@ -281,8 +281,12 @@ impl Machine {
     /// Whether its software runs at this very moment: what runs under a lease is dead when that ends.
     pub(super) fn is_running(&self, id: AssignmentId, now: Timestamp) -> bool {
         let Some(copy) = self.copies.get(&id).filter(|c| self.up && c.runs.is_some()) else { return false };
-        let leased = self.told.get(&id).is_some_and(|a| matches!(a.target, Target::Own(Own { leased: true, .. })));
-        !leased || copy.lease.is_some_and(|(_, until)| until.0 > now.0)
+        !self.is_leased(id) || copy.lease.is_some_and(|(_, until)| until.0 > now.0)
+    }
+
+    /// Whether it may run under its owner's lease only.
+    pub(super) fn is_leased(&self, id: AssignmentId) -> bool {
+        self.told.get(&id).is_some_and(|a| matches!(a.target, Target::Own(Own { leased: true, .. })))
     }
 
     /// What it found.

@@ -6,7 +6,7 @@ use super::check;
 use super::controller::{host, party};
 use super::vanish::plot;
 use super::world::World;
-use super::{SEEDS, ordered, stateful};
+use super::{FEW, SEEDS, done, ordered, stateful};
 use crate::order::OnLoss;
 
 fn story(seed: u64, who: usize) -> World {
@@ -81,5 +81,43 @@ fn what_a_buyer_names_no_more_ends_with_its_lease() {
         world.tick(1);
         world.tick(1);
         assert_eq!(runs(&world), None, "{by:?}");
+    }
+}
+
+/// A buyer restored from before a move between two machines of its partner: the later epoch that is claimed is its own, as
+/// its signature says, and who owns the state is not guessed.
+#[test]
+fn a_buyer_restored_from_a_backup_believes_its_own_epochs() {
+    for seed in 0..FEW {
+        let mut world = World::new(seed);
+        ordered(&mut world, stateful(true));
+        for _ in 0..10 {
+            world.tick(1);
+        }
+        let (backup, tenure) =
+            (world.controllers[0].disk.clone(), world.controllers[0].service("notes").unwrap().tenure);
+        // There and back: the first machine's copy is another by then, or the same under later epochs.
+        world.controllers[0].transact(|draft| {
+            let service = draft.model.services.values().next().unwrap().id;
+            let copy = draft.model.assignments_of(service).next().unwrap().clone();
+            crate::relocation::freeze(draft, &copy, copy.epoch + 1);
+        });
+        assert!(world.moves("notes", 11), "seed {seed}: the operator says whose copy is right");
+        for _ in 0..10 {
+            world.tick(1);
+        }
+        assert!(world.controllers[0].service("notes").unwrap().tenure.unwrap().epoch > tenure.unwrap().epoch);
+        world.restart(0, Some(&backup));
+        (world.seen.restored, world.seen.excused) = (Some(0), world.second + 20);
+        for _ in 0..10 {
+            world.tick(1);
+        }
+        let notes = world.controllers[0].service("notes").unwrap();
+        assert!(notes.reason.starts_with("frozen"), "seed {seed}: {}", notes.reason);
+        assert!(world.moves("notes", 11), "seed {seed}");
+        world.calm();
+        done(&world);
+        check::orphans(&world, 0, 1);
+        check::books(&world, 0, 1);
     }
 }

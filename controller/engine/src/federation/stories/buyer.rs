@@ -6,8 +6,9 @@ use chandler_protocol::lease::LeaseGrant;
 use chandler_protocol::{AssignmentId, HostId, Micros, PartyId, Timestamp};
 
 use super::super::{
-    HostNews, LeaseState, News, Orders, Side, bought, contested, demand, forgotten, given_back, heard, not_given_again,
-    receive, reclaimed, refuse, supply, unheld, unknown, unleased, unused, wanted, watched, words,
+    HostNews, LeaseState, News, Orders, Side, believed, bought, contested, demand, forgotten, given_back, heard,
+    not_given_again, not_taken, receive, reclaimed, refuse, supply, unheld, unknown, unleased, unused, wanted, watched,
+    words,
 };
 use super::controller::{Controller, domain};
 use super::wire::{About, Ask, Reply};
@@ -86,7 +87,9 @@ impl Controller {
                 continue;
             }
             let generation = self.model.generation.max(last.map_or(0, |(o, _)| o.generation + 1));
-            all.push(Ask::Orders(host, Orders { generation, ..orders }));
+            // In place of its signature.
+            let signature = "signed".to_owned();
+            all.push(Ask::Orders(host, Orders { generation, signature, ..orders }));
         }
         let chain = self.model.chains.get(&(seller, Side::Bought)).cloned();
         if let Some(chain) = chain.as_ref().filter(|c| c.told < c.head.number) {
@@ -141,13 +144,15 @@ impl Controller {
             }),
             Reply::Lease(id, Err(why)) => return self.not_given(talk, id, &why),
             Reply::Ended(id) => self.transact(|draft| given_back(draft, id, "given back")),
-            Reply::Holds(host, orders, Ok(generation)) if generation == orders.generation => {
-                talk.said.insert(host, (orders, second));
+            Reply::Holds(host, orders, Ok(taken)) if taken.generation == orders.generation => {
+                // What was refused is said again soon: it may have passed.
+                let at = if taken.refused.is_empty() { second } else { second - AGAIN };
+                talk.said.insert(host, (orders, at));
+                self.transact(|draft| not_taken(draft, seller, host, &taken.refused));
             }
-            Reply::Holds(host, orders, Ok(generation)) => {
+            Reply::Holds(host, orders, Ok(taken)) => {
                 // The partner knows a later one than this controller remembers.
-                let orders = Orders { generation: generation + 1, ..orders };
-                talk.waiting.remove(&About::Orders(host));
+                let orders = Orders { generation: taken.generation + 1, ..orders };
                 return vec![Ask::Orders(host, orders)];
             }
             Reply::Holds(_, _, Err(_)) | Reply::Nothing => {}
@@ -252,7 +257,9 @@ fn take(draft: &mut Draft<'_>, seller: PartyId, known: &BTreeSet<HostId>, news: 
         if host.connected
             && let Some(said) = &host.observed
         {
-            for service in fulfilment::observe(draft, host.host, said) {
+            let proven = host.said.iter().flat_map(|s| s.epochs.iter().copied()).collect();
+            let said = believed(draft, seller, host.host, said.clone(), &proven);
+            for service in fulfilment::observe(draft, host.host, &said) {
                 fulfilment::advance(draft, service);
             }
         }

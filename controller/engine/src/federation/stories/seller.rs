@@ -172,5 +172,6 @@ fn of_host(model: &Model, host: HostId, buyer: PartyId, now: Timestamp) -> HostN
         ways: ways_of(model, host, buyer),
         readings: None,
         asks: asks.collect(),
+        said: model.tenancies.get(&(host, buyer)).and_then(|t| t.said.clone()),
     }
 }

@@ -80,6 +80,40 @@ fn a_partner_is_not_believed_about_what_is_not_its_own() {
     }
 }
 
+/// A partner claims a later epoch of a copy than there ever was: that brings nothing to a standstill, and is written down.
+#[test]
+fn an_epoch_that_was_never_given_out_freezes_nothing() {
+    for seed in 0..FEW {
+        let mut world = World::new(seed);
+        ordered(&mut world, stateful(seed % 4 != 3));
+        let from = i64::try_from(world.wire.dice.below(20)).unwrap();
+        let more = 1 + world.wire.dice.below(9);
+        for second in 0..90 {
+            plot(&mut world, second.min(71));
+            if second == from {
+                world.lie = Some(Box::new(move |reply, _| {
+                    let Reply::News(news) = reply else { return };
+                    for seen in news.hosts.iter_mut().filter_map(|h| h.observed.as_mut()).flatten() {
+                        seen.epoch = if seed.is_multiple_of(3) { u64::MAX } else { seen.epoch + more };
+                    }
+                }));
+            }
+            if second == from + 12 {
+                world.lie = None;
+            }
+            world.tick(1);
+            let notes = world.controllers[0].service("notes").unwrap();
+            assert!(notes.tenure.is_none_or(|t| t.owner.is_some()), "seed {seed} second {second}: {}", notes.reason);
+        }
+        world.calm();
+        done(&world);
+        let claimed = world.controllers[0].model.leases.values().filter(|l| l.watch.claimed).count();
+        assert!(claimed > 0, "seed {seed}: nobody is told");
+        check::orphans(&world, 0, 1);
+        check::books(&world, 0, 1);
+    }
+}
+
 /// A partner that plays back what was so under an earlier epoch of its own copy: one owner, and the same end.
 #[test]
 fn an_older_epoch_is_not_taken_for_now() {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chandler_protocol::lease::LeaseGrant;
 use chandler_protocol::{AssignmentId, HostId};
 
-use super::super::{Catalogue, Contested, Demand, DisputeWord, LeaseWord, News, Orders};
+use super::super::{Catalogue, Contested, Demand, DisputeWord, LeaseWord, News, Orders, Taken};
 use crate::finance::receipt::{Head, Receipt};
 
 /// What a buyer asks of a seller.
@@ -33,7 +33,7 @@ pub(super) enum Reply {
     News(News),
     Lease(AssignmentId, Result<LeaseWord, String>),
     Ended(AssignmentId),
-    Holds(HostId, Orders, Result<u64, String>),
+    Holds(HostId, Orders, Result<Taken, String>),
     Receipts {
         receipts: Vec<Receipt>,
         head: Option<Head>,
