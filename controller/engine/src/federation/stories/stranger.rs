@@ -3,7 +3,7 @@
 use chandler_protocol::state::{Failure, ObservedAssignment, Phase, Sealed};
 use chandler_protocol::{AssignmentId, Digest};
 
-use super::super::{LeaseState, LeaseWord};
+use super::super::{LeaseState, LeaseWord, Refused, Wrong};
 use super::agent_word;
 use super::check;
 use super::controller::host;
@@ -134,6 +134,36 @@ fn an_older_epoch_is_not_taken_for_now() {
         }
         world.calm();
         done(&world);
+        check::orphans(&world, 0, 1);
+        check::books(&world, 0, 1);
+    }
+}
+
+/// A partner refuses one of two copies: that one goes elsewhere, and the other is told and runs on.
+#[test]
+fn what_a_partner_refuses_goes_elsewhere_and_nothing_else_does() {
+    for seed in 0..FEW {
+        let mut world = World::new(seed);
+        world.lie = Some(Box::new(|reply, _| {
+            let Reply::Holds(_, orders, Ok(taken)) = reply else { return };
+            let notes = orders.assignments.iter().filter(|a| a.spec.name == "notes");
+            let why = "no such thing here".to_owned();
+            taken.refused = notes.map(|a| Refused { id: a.id, wrong: Wrong::Limits, why: why.clone() }).collect();
+        }));
+        ordered(&mut world, stateful(false));
+        world.controllers[0].order("other", crate::order::Action::Add, |spec| {
+            stateful(seed.is_multiple_of(2))(spec);
+            spec.workload.name = "other".to_owned();
+        });
+        for _ in 0..90 {
+            world.tick(1);
+        }
+        let notes = world.controllers[0].service("notes").unwrap();
+        assert_eq!(world.places("notes"), [host(1)], "seed {seed}: {}", notes.reason);
+        assert!([[host(11)], [host(12)]].iter().any(|at| world.places("other") == at), "seed {seed}");
+        let other = world.controllers[0].service("other").unwrap();
+        assert_eq!(other.status, crate::service::OperatingStatus::Running, "seed {seed}: {}", other.reason);
+        world.calm();
         check::orphans(&world, 0, 1);
         check::books(&world, 0, 1);
     }
