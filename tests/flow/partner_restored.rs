@@ -1,5 +1,5 @@
-//! A seller that is restored from yesterday's backup: its data directory is put back as it was, while its machines and its
-//! buyer have gone on.
+//! A controller that is restored from yesterday's backup: its data directory is put back as it was, while its machines and
+//! its partner have gone on.
 
 use std::fs;
 use std::path::Path;
@@ -34,25 +34,29 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Backs the seller up. It stands still for that moment, so that the files belong together, as in a snapshot of a disk.
-fn back_up(seller: &mut Fleet, to: &Path) -> Result<()> {
-    seller.controller.freeze()?;
-    let copied = copy(&seller.data_dir(), to);
-    seller.controller.thaw()?;
+/// Backs a controller up. It stands still for that moment, so that the files belong together, as in a snapshot of a disk.
+fn back_up(fleet: &mut Fleet, to: &Path) -> Result<()> {
+    fleet.controller.freeze()?;
+    let copied = copy(&fleet.data_dir(), to);
+    fleet.controller.thaw()?;
     copied
 }
 
 /// kill -9, and the backup instead of what was there.
-async fn restore(seller: &mut Fleet, from: &Path) -> Result<()> {
-    seller.kill_controller()?;
-    fs::remove_dir_all(seller.data_dir())?;
-    copy(from, &seller.data_dir())?;
-    seller.restart_controller().await
+async fn restore(fleet: &mut Fleet, from: &Path) -> Result<()> {
+    fleet.kill_controller()?;
+    fs::remove_dir_all(fleet.data_dir())?;
+    copy(from, &fleet.data_dir())?;
+    fleet.restart_controller().await
 }
 
-/// A service beside the one that is watched, told apart by an argument.
+/// A service without a state beside the one that is watched, told apart by an argument.
 async fn other(ground: &Ground, name: &str) -> Result<()> {
     let mut order = orders::notes("acme", name, PARTNER)?;
+    order.software.state = None;
+    for word in &mut order.software.command {
+        *word = word.replace("{state}", "{work}");
+    }
     order.software.command.extend([OTHER.to_owned(), "1".to_owned()]);
     ground.alpha.order_completed(&order).await?;
     Ok(())
@@ -113,5 +117,50 @@ async fn a_seller_restored_from_a_backup_has_the_same_leases_and_books_as_its_bu
     two.await?;
     let events = ground.beta.client.events(&Default::default()).await?;
     ensure!(format!("{events:?}").contains("came back from alpha"), "people are told: {events:#?}");
+    Ok(())
+}
+
+/// The same for the buyer. What it ordered since is not known any more: it is given back and ends. What it deleted since is
+/// there again. What it signed since it is shown, and pays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_buyer_restored_from_a_backup_gives_back_what_it_does_not_know_and_pays_what_it_signed() -> Result<()> {
+    let mut ground = Ground::new().await?;
+    let door = ground.order(false, PARTNER).await?;
+    other(&ground, "scrap").await?;
+    let before = ground.agree().await?;
+    let backup = tempfile::tempdir()?;
+    back_up(&mut ground.alpha, backup.path())?;
+
+    ground.alpha.client.service_delete("scrap").await?;
+    other(&ground, "fresh").await?;
+    ground.one_lease_each(2).await?;
+    let more = eventually_ok("use of what is new to be receipted", PATIENCE, || async {
+        let now = ground.agree().await?;
+        ensure!(now > before + 200, "{now} is no more than {before}");
+        anyhow::Ok(now)
+    });
+    let more = more.await?;
+    let unknown = ground.leases().await?[1].clone();
+
+    restore(&mut ground.alpha, backup.path()).await?;
+    let again = eventually_ok("both to know the same of what goes on", PATIENCE, || async {
+        let [bought, sold] = ground.leases().await?;
+        let scrap = ground.alpha.client.service("scrap").await?;
+        ensure!(bought == sold && sold.len() == 2 && sold != unknown, "bought {bought:?}, sold {sold:?}: {scrap:?}");
+        let running = process::notes_under(ground.beta.dir())?;
+        ensure!(running.len() == 2, "{running:?}");
+        let now = ground.agree().await?;
+        ensure!(now >= more, "{now} is less than the {more} that were signed");
+        anyhow::Ok(())
+    });
+    again.await?;
+    ensure!(ground.alpha.client.service("fresh").await.is_err(), "it was ordered after the backup");
+    for name in ["ledger", "scrap"] {
+        ground
+            .alpha
+            .running_where(name, |s| s.placements.iter().filter(|p| p.state == "allocated").count() == 1)
+            .await?;
+    }
+    http::body_of(&format!("http://{door}/"), PATIENCE).await?;
     Ok(())
 }
