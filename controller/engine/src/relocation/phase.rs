@@ -26,7 +26,7 @@ const STARTING: Micros = Micros::from_secs(30);
 /// Doors answer within a round trip. One that does not in this time is not waited for: its requests are refused by the
 /// old copy and sent to the new one.
 const SWITCHING: Micros = Micros::from_secs(10);
-/// A sealed copy serves nobody: only doors that have not said so yet are waited for.
+/// A copy that is sealed, or gone, serves nobody: only doors that have not said so yet are waited for.
 const DRAINING_SEALED: Micros = Micros::from_secs(5);
 /// Long downloads and WebSockets end at the old copy by themselves.
 const DRAINING: Micros = Micros::from_secs(3_600);
@@ -59,7 +59,7 @@ fn allowed(service: &Service, kind: MoveKind, phase: MovePhase) -> Option<Micros
         MovePhase::Starting | MovePhase::Verifying if kind == MoveKind::Failover => None,
         MovePhase::Starting | MovePhase::Verifying => Some(start),
         MovePhase::Switching => Some(SWITCHING),
-        MovePhase::Draining if kind == MoveKind::Exclusive => Some(DRAINING_SEALED),
+        MovePhase::Draining if kind != MoveKind::Overlap => Some(DRAINING_SEALED),
         MovePhase::Draining => Some(DRAINING),
         MovePhase::Planned | MovePhase::Done | MovePhase::RolledBack | MovePhase::Declined => None,
     }
