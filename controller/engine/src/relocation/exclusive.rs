@@ -7,6 +7,7 @@ use chandler_protocol::state::{Failure, Own, Phase, Progress, Target};
 
 use super::epoch::{commit, raise};
 use super::estimate::estimate;
+use super::lease::are_bound;
 use super::phase::{HOLDS_MAX, ROUNDS, ROUNDS_TAKE, TELL_MARGIN, enter, is_late, is_told, paused_until, tries};
 use super::rollback::roll_back;
 use super::route::{self, doors, may_cut};
@@ -233,7 +234,8 @@ fn final_copy(draft: &mut Draft<'_>, on: &Move, service: &Service, old: &Side, n
         return;
     };
     let Tenure { epoch, .. } = commit(draft, on.service, after);
-    let target = Target::Own(Own { leased: service.is_leased(), from: Some(received) });
+    // Until customers are served by it it may have to be taken back, from a host that is silent too: so it has a lease.
+    let target = Target::Own(Own { leased: are_bound(service), from: Some(received) });
     raise(draft, Assignment { target, ..new.copy.as_ref().clone() }, epoch);
     enter(draft, on.clone(), MovePhase::Starting, "the new copy has the whole state, compared and written out");
 }
@@ -244,6 +246,7 @@ fn coming(draft: &mut Draft<'_>, on: &Move, service: &Service, new: &Side) {
         (MovePhase::Verifying, Some(Phase::Running)) => {
             let Some(after) = service.tenure.and_then(|t| t.switched().ok()) else { return };
             commit(draft, on.service, after);
+            let_run_free(draft, service, new);
             enter(draft, on.clone(), MovePhase::Switching, "front doors send requests to the new copy");
             route::release(draft, on.service);
         }
@@ -252,6 +255,16 @@ fn coming(draft: &mut Draft<'_>, on: &Move, service: &Service, new: &Side) {
         }
         _ if is_late(draft, on) => roll_back(draft, on, "the new copy was not healthy in time"),
         _ => {}
+    }
+}
+
+/// There is no way back any more: where its order says so the copy needs no lease from now on.
+fn let_run_free(draft: &mut Draft<'_>, service: &Service, new: &Side) {
+    if let Target::Own(own @ Own { leased: true, .. }) = new.copy.target
+        && !service.is_leased()
+    {
+        let target = Target::Own(Own { leased: false, ..own });
+        draft.put(Assignment { target, free: true, ..new.copy.as_ref().clone() });
     }
 }
 

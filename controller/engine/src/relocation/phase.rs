@@ -2,7 +2,7 @@
 
 use chandler_protocol::{HostId, Micros, Timestamp};
 
-use super::lease::over_in;
+use super::lease::{are_bound, is_unbound, over_in};
 use super::tenure::Stage;
 use crate::draft::Draft;
 use crate::event::Noun;
@@ -141,14 +141,14 @@ pub(super) fn tries(on: &Move) -> usize {
 fn returning(model: &Model, on: &Move, now: Timestamp, boot: Micros) -> Option<Timestamp> {
     let service = model.services.get(&on.service)?;
     let Some(Stage::Returning { from, .. }) = service.tenure.map(|t| t.stage) else { return None };
-    service.is_leased().then(|| now.after(over_in(model, from, boot))).filter(|at| *at > now)
+    are_bound(service).then(|| now.after(over_in(model, from, boot))).filter(|at| *at > now)
 }
 
 /// When the leases of copies on a host that is gone are surely over.
 fn concluded(model: &Model, host: HostId, now: Timestamp, boot: Micros) -> impl Iterator<Item = Timestamp> {
     let leased = model.assignments_of_host(host).filter(|a| {
         let service = model.services.get(&a.service);
-        a.is_to_run() && service.is_some_and(|s| s.is_leased())
+        a.is_to_run() && service.is_some_and(|s| are_bound(s) && !is_unbound(s, a))
     });
     leased.map(move |a| now.after(over_in(model, a.id, boot))).filter(move |at| *at > now)
 }

@@ -7,6 +7,7 @@ use chandler_protocol::{AssignmentId, DecisionId, HostId, Micros, MoveId};
 
 use super::epoch::{hand_to, next_epoch, renew};
 use super::estimate::estimate;
+use super::lease::is_free;
 use super::plan::{Begin, begin};
 use super::tenure::Tenure;
 use crate::draft::Draft;
@@ -223,6 +224,7 @@ fn put_reserved(
         state: AllocationState::Reserved,
         target,
         leaving: false,
+        free: is_free(target) || kept.is_some_and(|a| a.free),
         reserved: service.reserved(),
         rates: candidate.rates,
         price: service.price.clone(),

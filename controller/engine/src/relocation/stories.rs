@@ -4,6 +4,7 @@ mod contrary;
 mod estimates;
 mod faults;
 mod handover;
+mod keeps_running;
 mod loss;
 mod side_by_side;
 mod walk;
