@@ -90,7 +90,8 @@ async fn without_a_controller_the_one_that_keeps_running_answers_all_the_time_an
         let again = fleet.running_where(name, |s| s.placements.len() == 1).await?;
         ensure!(place(&again)? == "rack-a" && again.replacements.is_empty(), "{again:#?}");
     }
-    eventually_ok("the other one to answer again", PATIENCE, || http::get(&format!("http://{other}/"))).await?;
+    let other = format!("http://{other}/");
+    eventually_ok("the other one to answer again", PATIENCE, || http::get(&other)).await?;
     ensure!(process::of_notes(&stays_at).await? == kept && birth(kept)? == born, "it was disturbed");
     Ok(())
 }

@@ -10,6 +10,7 @@ mod bad_move;
 mod bad_order;
 mod chaos;
 mod crash;
+mod cut_way;
 mod demo;
 mod ground;
 mod identity;

@@ -52,11 +52,9 @@ async fn there_and_back(fleet: &Fleet, service: &str) -> anyhow::Result<usize> {
             .iter()
             .any(|p| p.host == "rack-a" && p.state == "allocated");
         let done = fleet.move_to(service, if on_a { "rack-b" } else { "rack-a" }).await?;
-        eprintln!(
-            "{service}: move {} of {moves}, longest wait {:?}",
-            n + 1,
-            done.realised.map(|r| r.longest_stall_micros)
-        );
+        let felt = done.realised.map(|r| (r.longest_stall_micros, r.hold_micros)).unwrap_or_default();
+        let (told, (stall, hold)) = (done.predicted.hold_micros, felt);
+        eprintln!("{service}: move {} of {moves}, longest wait {stall}, hold {hold}, expected less than {told}", n + 1);
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     Ok(moves)
