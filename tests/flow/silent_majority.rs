@@ -33,9 +33,8 @@ async fn alarms(client: &Client) -> Result<Vec<Event>> {
 
 async fn alarm(fleet: &Fleet, to: &str) -> Result<Event> {
     let what = format!("the alarm to say {to}");
-    let found = eventually(&what, PATIENCE, || async {
-        alarms(&fleet.client).await.ok()?.pop().filter(|e| e.to == to)
-    });
+    let found =
+        eventually(&what, PATIENCE, || async { alarms(&fleet.client).await.ok()?.pop().filter(|e| e.to == to) });
     Ok(found.await?)
 }
 
