@@ -54,6 +54,8 @@ async fn p2_when_three_of_five_fall_silent_nobody_is_lost_nothing_moves_and_an_a
     }
     let told = alarm(&fleet, "frozen").await?;
     ensure!(told.reason.contains("3 of 5") && told.reason.contains("frozen"), "{}", told.reason);
+    let first = fleet.client.status().await?.attention.into_iter().next().unwrap_or_default();
+    ensure!(first.starts_with("3 of 5 hosts are silent at once"), "{first}");
     let from = Instant::now();
     while from.elapsed() < 3 * GRACE {
         let hosts = fleet.client.hosts(PageQuery::default()).await?.items;
@@ -72,6 +74,8 @@ async fn p2_when_three_of_five_fall_silent_nobody_is_lost_nothing_moves_and_an_a
         fleet.host_in_state(name, HostState::Active).await?;
     }
     alarm(&fleet, "calm").await?;
+    let attention = fleet.client.status().await?.attention;
+    ensure!(!attention.iter().any(|line| line.contains("at once")), "{attention:?}");
     let again = fleet.running_where("notes", |s| s.placements.len() == 1).await?;
     ensure!(again.placements[0].host == home && again.replacements.is_empty(), "{again:#?}");
     ensure!(process::of_notes(&Fleet::url(&again)?).await? == before && birth(before)? == born, "it was disturbed");

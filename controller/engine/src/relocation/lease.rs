@@ -18,7 +18,8 @@ pub(super) fn grace(model: &Model) -> Micros {
 }
 
 /// Answers a request for leases. A copy gets one while it is to run under one, as the owner of its state where it has
-/// any; what is not given is not in the answer. Renewing changes no record, only when the lease was last given.
+/// any; what is not given is not in the answer. Renewing changes no record, only when the lease was last given; but the
+/// first renewal of a copy that ran without one shows that it is bound by it now.
 ///
 /// The software is dead after three quarters of the grace, counted from when its agent asked; the rest is what two
 /// clocks may differ in.

@@ -6,6 +6,7 @@ mod faults;
 mod handover;
 mod keeps_running;
 mod loss;
+mod outage;
 mod side_by_side;
 mod walk;
 
