@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use chandler_api::client::all;
 use chandler_api::partner::{
-    FederationIdentity, Partner as Item, PartnerAccept, PartnerInvite, PartnerTrust, PartnerTurn, Scope,
+    FederationIdentity, Partner as Item, PartnerAccept, PartnerInvite, PartnerTrunk, PartnerTrust, PartnerTurn, Scope,
 };
 use chandler_api::value::Span;
 use chandler_protocol::Micros;
@@ -196,8 +196,22 @@ fn show(session: &Session, partner: &Item) -> Result<(), Failure> {
         facts.add("why", &partner.reason).add("may", words(&partner.may));
         facts.add("address", partner.address.as_deref().unwrap_or("it does not listen: nothing can be bought from it"));
         facts.add("trust domain", &partner.trust_domain).add("trusts", partner.fingerprints.join(", "));
+        if let Some(trunk) = &partner.trunk {
+            facts.add("relay", relayed(trunk));
+        }
         facts.to_string()
     })
+}
+
+/// How packets between agents go over both relays.
+fn relayed(trunk: &PartnerTrunk) -> String {
+    let state = match (trunk.up, trunk.fits) {
+        (true, true) => "joined",
+        (true, false) => "joined, but the way there takes no UDP packets of 1,280 bytes",
+        (false, _) => "not joined",
+    };
+    let PartnerTrunk { sent, received, refused, lost, .. } = trunk;
+    format!("{state}; packets: {sent} sent, {received} received, {refused} refused, {lost} lost")
 }
 
 /// The bundle on stdout, so that it can go to a file; what people compare on stderr.
