@@ -187,7 +187,7 @@ impl Dialler {
     }
 
     /// Keeps a trunk to one partner.
-    async fn keep(self, partner: PartyId) {
+    pub(super) async fn keep(self, partner: PartyId) {
         let (mut pause, mut last) = (PAUSE, String::new());
         loop {
             match self.dial(partner).await {
@@ -206,7 +206,7 @@ impl Dialler {
     }
 
     /// Dials once and serves the trunk until it ends; says for how long it stood.
-    async fn dial(&self, partner: PartyId) -> Result<Duration, String> {
+    pub(super) async fn dial(&self, partner: PartyId) -> Result<Duration, String> {
         let route = self.federation.trunk(partner)?;
         let found = tokio::net::lookup_host(&route.address).await.map_err(|e| format!("{}: {e}", route.address))?;
         let mut why = format!("{}: no such address", route.address);
