@@ -99,9 +99,13 @@ async fn admit(desk: &Desk, connection: &quinn::Connection) {
     let chain = connection.peer_identity().and_then(|i| i.downcast::<Vec<CertificateDer<'static>>>().ok());
     let chain = chain.map(|chain| *chain).unwrap_or_default();
     let caller = || peer_of(&desk.writer.snapshot(), &chain, desk.writer.clock().now());
+    let own = || desk.federation.identity().generation();
+    let generation = own();
     match caller() {
         Ok(peer) => {
-            let is_welcome = || caller().is_ok_and(|now| now.party == peer.party && (now.may_buy || now.may_sell));
+            // Once this controller has a new CA, the partner is to look at it: only who has pinned it comes back.
+            let is_same = || caller().is_ok_and(|now| now.party == peer.party && (now.may_buy || now.may_sell));
+            let is_welcome = || is_same() && own() == generation;
             carry(&desk.relay, &desk.writer, peer.party, End::Accepted, connection, is_welcome).await;
         }
         Err(refusal) => {
