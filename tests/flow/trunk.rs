@@ -15,8 +15,8 @@ use chandler_tests::{http, orders};
 
 const WRITES: Demand = Demand { clients: 2, pace: Duration::from_millis(20), writes: true };
 
-/// Bytes of state beside the notes.
-const BALLAST: &str = "8388608";
+/// Bytes of each of eight files beside the notes.
+const BALLAST: &str = "1048576";
 
 /// A seller with one server that accepts tunnels on IPv6 loopback alone. Everybody else has a socket for IPv4 only, so that
 /// no packet goes straight, either way.
@@ -82,7 +82,10 @@ async fn a_machine_behind_a_router_serves_a_partners_customers_and_state_goes_th
     for stop in stops {
         let moved = alpha.move_to("ledger", stop).await?;
         let bytes = moved.realised.map(|r| r.state_bytes);
-        eprintln!("to {stop} with {bytes:?} bytes of state in {:?}", moved.ended_at.map(|t| t.0.since(moved.started_at.0)));
+        eprintln!(
+            "to {stop} with {bytes:?} bytes of state in {:?}",
+            moved.ended_at.map(|t| t.0.since(moved.started_at.0))
+        );
         let path = if stop == "near" { PathKind::Direct } else { PathKind::Relayed };
         reaches(&alpha, "laptop", stop, path).await?;
     }
