@@ -229,6 +229,7 @@ fn order_routes() -> Router<Arc<Shared>> {
 fn partner_routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/api/v1/federation", get(federation::show))
+        .route("/api/v1/federation/announce", post(federation::announce))
         .route("/api/v1/federation/rotate", post(federation::rotate))
         .route("/api/v1/partners", get(partner::list))
         .route("/api/v1/partners/invitations", post(partner::invite))

@@ -103,6 +103,9 @@ pub struct PartnerTurn {
 pub struct PartnerTrust {
     /// Its CA certificates (PEM): what `chandler partner bundle` prints there.
     pub bundle: String,
+    /// Beside what is trusted already: the CA that it will rotate to (default: in its place).
+    #[serde(default)]
+    pub add: bool,
 }
 
 /// A partner.

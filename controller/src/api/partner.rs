@@ -145,7 +145,7 @@ async fn turn(
 }
 
 #[utoipa::path(put, path = "/api/v1/partners/{reference}/trust", tag = "partners", request_body = PartnerTrust,
-    description = "From now on only certificates that lead to this bundle are the partner's.",
+    description = "From now on only certificates that lead to this bundle are the partner's; with `add`, to this or the one before.",
     params(("reference" = String, Path, description = "name or id")), responses((status = 200, body = Shown)))]
 pub(super) async fn pin(State(api): Api, caller: Caller, Path(reference): Path<String>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
@@ -155,7 +155,8 @@ pub(super) async fn pin(State(api): Api, caller: Caller, Path(reference): Path<S
     let own = api.federation.introduction();
     api.transact(caller, move |draft: &mut Draft<'_>| {
         let party = find(&draft.model, &reference)?.party;
-        let partner = onboarding::trust(draft, &own, party, &bundle).map_err(refused)?;
+        let trust = if wanted.add { onboarding::trust_also } else { onboarding::trust };
+        let partner = trust(draft, &own, party, &bundle).map_err(refused)?;
         Reply::json(OK, &shown(&partner))
     })
     .await
