@@ -26,3 +26,4 @@ mod small_disk;
 mod task_ends;
 mod tasks;
 mod time_to_recover;
+mod trunk;

@@ -19,6 +19,7 @@ mod sell;
 mod supply;
 mod tenancy;
 mod term;
+pub mod trunk;
 mod watch;
 mod word;
 
