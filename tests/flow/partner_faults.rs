@@ -95,7 +95,7 @@ async fn a_partner_with_a_new_ca_is_cut_off_until_it_is_trusted_and_its_machine_
         ensure!(http::get(&url).await?.status == 200, "what runs there runs on");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    ground.alpha.client.partner_trust("beta", &PartnerTrust { bundle: rotated.bundle }).await?;
+    ground.alpha.client.partner_trust("beta", &PartnerTrust { bundle: rotated.bundle, add: false }).await?;
     sees(&ground.alpha, "beta.far").await?;
     let before = ground.agree().await?;
     let more = eventually_ok("new receipts", PATIENCE, || async {

@@ -23,6 +23,7 @@ mod stories;
 mod supply;
 mod tenancy;
 mod term;
+pub mod trunk;
 mod watch;
 mod word;
 

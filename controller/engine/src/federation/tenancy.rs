@@ -103,8 +103,8 @@ fn merge(all: &mut Vec<Grant>, guest: &Grant) {
             own.permits.dedup();
         }
         Some(_) => {}
-        // This controller relays between its own hosts only.
-        None => all.push(Grant { relay: false, ..guest.clone() }),
+        // Whether packets of this peer are relayed is looked at again, packet by packet: see [`super::trunk`].
+        None => all.push(guest.clone()),
     }
 }
 
