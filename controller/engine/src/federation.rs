@@ -16,6 +16,7 @@ mod receive;
 mod repute;
 mod restore;
 mod sell;
+mod stock;
 mod supply;
 mod tenancy;
 mod term;

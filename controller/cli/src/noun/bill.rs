@@ -76,9 +76,21 @@ fn text(bill: &Item) -> String {
         .add("made", moment(bill.made_at))
         .add("total", bill.total.to_string());
     let amount = format!(">{}", bill.currency);
-    let mut table =
-        Table::new(&["SERVICE", "SITE", ">RAN", ">CORE-HOURS", ">AT", ">GIB-HOURS", ">AT", ">USAGE ROWS", &amount]);
+    let mut table = Table::new(&[
+        "SERVICE",
+        "SITE",
+        ">RAN",
+        ">CORE-HOURS",
+        ">AT",
+        ">GIB-HOURS",
+        ">AT",
+        "?>GPU-HOURS",
+        "?>AT",
+        ">USAGE ROWS",
+        &amount,
+    ]);
     for l in &bill.lines {
+        let is_used = l.gpu_hours_micros != 0;
         table.row([
             l.service.clone(),
             l.site.clone(),
@@ -87,6 +99,8 @@ fn text(bill: &Item) -> String {
             l.core_hour.amount().to_string(),
             hours(l.gib_hours_micros),
             l.gib_hour.amount().to_string(),
+            if is_used { hours(l.gpu_hours_micros) } else { String::new() },
+            l.gpu_hour.as_ref().filter(|_| is_used).map(|m| m.amount().to_string()).unwrap_or_default(),
             l.usage_rows.to_string(),
             l.amount.amount().to_string(),
         ]);

@@ -3,7 +3,7 @@
 use chandler_api::client::all;
 use chandler_api::drain::DrainRequest;
 use chandler_api::site::{Maintenance, Rates, Site as Item, SiteCreate, SiteRole, SiteUpdate};
-use chandler_api::value::{Span, Time};
+use chandler_api::value::{Money, Span, Time};
 use chandler_protocol::Micros;
 use clap::{Args, Subcommand};
 
@@ -29,11 +29,14 @@ struct RateArgs {
     /// What one GiB of memory costs for one hour, such as "0.003 EUR"
     #[arg(long, value_name = "MONEY")]
     gib_hour: Amount,
+    /// What one GPU costs for one hour, such as "0.50 EUR" (default: nothing, or as it was)
+    #[arg(long, value_name = "MONEY")]
+    gpu_hour: Option<Amount>,
 }
 
 impl From<RateArgs> for Rates {
     fn from(args: RateArgs) -> Self {
-        Self { core_hour: args.core_hour.0, gib_hour: args.gib_hour.0 }
+        Self { core_hour: args.core_hour.0, gib_hour: args.gib_hour.0, gpu_hour: args.gpu_hour.map(|a| a.0) }
     }
 }
 
@@ -41,7 +44,7 @@ impl From<RateArgs> for Rates {
 enum Verb {
     /// Make a site
     #[command(
-        after_help = "Examples:\n  chandler site create berlin-1 --owner lab --role remote --country DE \\\n    --core-hour \"0.012 EUR\" --gib-hour \"0.003 EUR\""
+        after_help = "Examples:\n  chandler site create berlin-1 --owner lab --role remote --country DE \\\n    --core-hour \"0.012 EUR\" --gib-hour \"0.003 EUR\" --gpu-hour \"0.50 EUR\""
     )]
     Create {
         /// Its name: 1 to 64 of a-z 0-9 . _ -
@@ -114,6 +117,9 @@ struct SetArgs {
     /// What one GiB of memory costs for one hour, such as "0.003 EUR"
     #[arg(long, value_name = "MONEY")]
     gib_hour: Option<Amount>,
+    /// What one GPU costs for one hour, such as "0.50 EUR"
+    #[arg(long, value_name = "MONEY")]
+    gpu_hour: Option<Amount>,
     /// When its computers are there, such as "Mon-Fri 08:00-18:00 Europe/Berlin"; or always
     #[arg(long, value_name = "HOURS")]
     hours: Option<String>,
@@ -131,10 +137,7 @@ struct SetArgs {
 impl SetArgs {
     /// The change, for a site with these rates.
     fn change(self, before: &Rates) -> Result<SiteUpdate, Failure> {
-        let rates = (self.core_hour.is_some() || self.gib_hour.is_some()).then(|| Rates {
-            core_hour: self.core_hour.map_or_else(|| before.core_hour.clone(), |a| a.0),
-            gib_hour: self.gib_hour.map_or_else(|| before.gib_hour.clone(), |a| a.0),
-        });
+        let rates = changed_rates([self.core_hour, self.gib_hour, self.gpu_hour], before);
         let change = SiteUpdate {
             rates,
             maintenance: (self.no_maintenance || !self.maintenance.is_empty()).then_some(self.maintenance),
@@ -142,11 +145,27 @@ impl SetArgs {
             lead: self.lead.map(Span),
         };
         if change == SiteUpdate::default() {
-            let text = "say what changes: --core-hour, --gib-hour, --hours, --maintenance, --no-maintenance or --lead";
+            let text = "say what changes: --core-hour, --gib-hour, --gpu-hour, --hours, --maintenance, --no-maintenance or --lead";
             return Err(Failure::Usage(text.to_owned()));
         }
         Ok(change)
     }
+}
+
+/// Rates of which some change, of a core, a GiB and a GPU; none when all stay.
+pub(super) fn changed_rates(new: [Option<Amount>; 3], before: &Rates) -> Option<Rates> {
+    let is_change = new.iter().any(Option::is_some);
+    let [core_hour, gib_hour, gpu_hour] = new.map(|amount| amount.map(|a| a.0));
+    is_change.then(|| Rates {
+        core_hour: core_hour.unwrap_or_else(|| before.core_hour.clone()),
+        gib_hour: gib_hour.unwrap_or_else(|| before.gib_hour.clone()),
+        gpu_hour: gpu_hour.or_else(|| before.gpu_hour.clone()),
+    })
+}
+
+/// A rate that may cost nothing, which is then not shown.
+pub(super) fn costs(rate: Option<&Money>) -> Option<&Money> {
+    rate.filter(|money| money.micros != 0)
 }
 
 /// `FROM TO why`, the times as RFC 3339.
@@ -204,17 +223,17 @@ impl Site {
 }
 
 fn table(items: &[Item]) -> Table {
-    let mut table = Table::new(&["SITE", "ROLE", "COUNTRY", ">HOSTS", ">CORE-HOUR", ">GIB-HOUR", "OWNER"]);
+    let mut table =
+        Table::new(&["SITE", "ROLE", "COUNTRY", ">HOSTS", ">CORE-HOUR", ">GIB-HOUR", "?>GPU-HOUR", "OWNER"]);
     for s in items {
-        let rates = [s.rates.core_hour.to_string(), s.rates.gib_hour.to_string()];
-        let [core, gib] = rates;
         table.row([
             s.name.clone(),
             word::of(&s.role),
             s.country.clone(),
             s.hosts.to_string(),
-            core,
-            gib,
+            s.rates.core_hour.to_string(),
+            s.rates.gib_hour.to_string(),
+            costs(s.rates.gpu_hour.as_ref()).map(ToString::to_string).unwrap_or_default(),
             s.owner.clone(),
         ]);
     }
@@ -232,6 +251,7 @@ fn show(session: &Session, site: &Item) -> Result<(), Failure> {
             .add("country", &site.country)
             .add("core-hour", site.rates.core_hour.to_string())
             .add("GiB-hour", site.rates.gib_hour.to_string())
+            .add("GPU-hour", costs(site.rates.gpu_hour.as_ref()).map(ToString::to_string).unwrap_or_default())
             .add("hosts", site.hosts.to_string())
             .add("open", site.hours.as_deref().unwrap_or("always"))
             .add("left", format!("{} before it closes", site.lead))

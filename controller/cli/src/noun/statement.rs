@@ -121,10 +121,13 @@ fn text(statement: &Item) -> String {
         ">AT",
         ">GIB-HOURS",
         ">AT",
+        "?>GPU-HOURS",
+        "?>AT",
         ">USAGE ROWS",
         &amount,
     ]);
     for l in &statement.lines {
+        let is_used = l.gpu_hours_micros != 0;
         lines.row([
             l.site.clone(),
             l.host.clone(),
@@ -134,6 +137,8 @@ fn text(statement: &Item) -> String {
             l.core_hour.amount().to_string(),
             super::bill::hours(l.gib_hours_micros),
             l.gib_hour.amount().to_string(),
+            if is_used { super::bill::hours(l.gpu_hours_micros) } else { String::new() },
+            l.gpu_hour.as_ref().filter(|_| is_used).map(|m| m.amount().to_string()).unwrap_or_default(),
             l.usage_rows.to_string(),
             l.amount.amount().to_string(),
         ]);

@@ -95,9 +95,7 @@ fn check(draft: &Draft<'_>, buyer: PartyId, host: HostId, orders: &Orders) -> Re
         let lease = sold_to(model, buyer, host, assignment.id).ok_or_else(|| {
             format!("{}: there is no lease of yours for it on {host}: ask for one first", assignment.id)
         })?;
-        let limits = assignment.spec.limits;
-        let wanted = Capacity { cpu: limits.cpu.unwrap_or_default(), memory: limits.memory.unwrap_or_default() };
-        if !lease.capacity.holds(wanted) {
+        if !lease.capacity.holds(Capacity::of_limits(assignment.spec.limits)) {
             return Err(format!("{}: its limits are more than was leased", assignment.id));
         }
     }
