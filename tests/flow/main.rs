@@ -16,6 +16,7 @@ mod identity;
 mod offline;
 mod outsider;
 mod partner_faults;
+mod partner_prices;
 mod partners;
 mod real_software;
 mod redis;
