@@ -5,48 +5,15 @@
 #[path = "../../api/tests/support/stub.rs"]
 #[expect(dead_code, reason = "only some of the stub is used here")]
 mod stub;
-
-use std::process::{Command, Stdio};
+#[path = "support/terminal.rs"]
+mod terminal;
 
 use serde_json::{Value, json};
 use stub::{Response, Stub};
+use terminal::run;
 
 const OFFER: &str = "of-000g40o40k30e21v";
 const DEMAND: &str = "a-000g40o40k30e21v";
-
-struct Ran {
-    exit: i32,
-    out: String,
-    talk: String,
-}
-
-impl Ran {
-    #[track_caller]
-    fn expect(&self, exit: i32, out: &[&str], talk: &[&str]) {
-        assert_eq!(self.exit, exit, "{}\n{}", self.out, self.talk);
-        for part in out {
-            assert!(self.out.contains(part), "{part:?} is not on stdout:\n{}\n{}", self.out, self.talk);
-        }
-        for part in talk {
-            assert!(self.talk.contains(part), "{part:?} is not on stderr:\n{}", self.talk);
-        }
-    }
-}
-
-fn run(stub: &Stub, args: &[&str]) -> Ran {
-    let home = tempfile::tempdir().unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_chandler"))
-        .args(args)
-        .env_clear()
-        .env("HOME", home.path())
-        .env("CHANDLER_URL", &stub.url)
-        .env("CHANDLER_TOKEN", "s3cret")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    Ran { exit: output.status.code().unwrap(), out: text(&output.stdout), talk: text(&output.stderr) }
-}
 
 fn money(micros: i64) -> Value {
     json!({ "micros": micros, "currency": "EUR" })
@@ -123,6 +90,15 @@ fn changes_are_of_the_version_that_was_read() {
     assert_eq!(patch.header("if-match"), Some("\"v1\""));
     assert_eq!(body(&stub, "PATCH"), json!({ "rates": rates(4_000, 1_000), "capacity": null }));
     run(&stub, &["market", "set", "attic"]).expect(2, &[], &["say what changes"]);
+
+    let stub = offering();
+    run(&stub, &["market", "set", "attic", "--gpu-hour", "0.20 EUR", "--until", "never"]).expect(0, &["version"], &[]);
+    let mut expect = rates(4_000, 500);
+    expect["gpuHour"] = money(200_000);
+    assert_eq!(body(&stub, "PATCH"), json!({ "rates": expect, "until": null }));
+    run(&stub, &["market", "set", "attic", "--until", "soon"]).expect(2, &[], &["--until", "2026-11-22T09:14:00Z"]);
+    run(&stub, &["market", "pause", "--help"]).expect(0, &["What was sold runs on under its lease"], &[]);
+    run(&stub, &["market", "set", "--help"]).expect(0, &["announced to their", "A lower rate is for new leases"], &[]);
 
     let stub = offering();
     run(&stub, &["market", "pause", "attic", "--reason", "a party"]).expect(0, &["paused"], &[]);

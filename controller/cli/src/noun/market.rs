@@ -8,7 +8,6 @@ mod standing;
 use std::str::FromStr;
 
 use chandler_api::market::{MachineShare, Market as State, OfferPost, OfferQuery, OfferState};
-use chandler_api::site::Rates;
 use chandler_api::value::{Money, Quantity, Size, Span, Time};
 use chandler_protocol::unit::{Bytes, Ppm, decimal};
 use chandler_protocol::{Micros, MilliCpu};
@@ -16,7 +15,7 @@ use clap::{Args, Subcommand};
 
 use self::leases::LeaseArgs;
 use self::offers::{SetArgs, turn};
-use super::Amount;
+use super::rates::RateArgs;
 use crate::problem::Failure;
 use crate::session::Session;
 use crate::show::Facts;
@@ -126,15 +125,8 @@ struct PostArgs {
     /// Name or id of the site whose machines they are
     #[arg(long)]
     site: String,
-    /// What is asked for one core for one hour, such as "0.004 EUR"
-    #[arg(long, value_name = "MONEY")]
-    core_hour: Amount,
-    /// What is asked for one GiB of memory for one hour, such as "0.0005 EUR"
-    #[arg(long, value_name = "MONEY")]
-    gib_hour: Amount,
-    /// What is asked for one GPU for one hour, such as "0.20 EUR" [default: nothing]
-    #[arg(long, value_name = "MONEY")]
-    gpu_hour: Option<Amount>,
+    #[command(flatten)]
+    rates: RateArgs,
     /// Nothing is asked for, on purpose
     #[arg(long)]
     free: bool,
@@ -169,11 +161,7 @@ impl From<PostArgs> for OfferPost {
         let always = || vec!["daily 00:00-24:00 UTC".to_owned()];
         Self {
             site: args.site,
-            rates: Rates {
-                core_hour: args.core_hour.0,
-                gib_hour: args.gib_hour.0,
-                gpu_hour: args.gpu_hour.map(|a| a.0),
-            },
+            rates: args.rates.into(),
             free: args.free,
             capacity: args.share.and_then(|s| s.0),
             windows: if args.hours.is_empty() { always() } else { hours(args.hours) },

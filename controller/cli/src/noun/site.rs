@@ -3,12 +3,12 @@
 use chandler_api::client::all;
 use chandler_api::drain::DrainRequest;
 use chandler_api::site::{Maintenance, Rates, Site as Item, SiteCreate, SiteRole, SiteUpdate};
-use chandler_api::value::{Money, Span, Time};
+use chandler_api::value::{Span, Time};
 use chandler_protocol::Micros;
 use clap::{Args, Subcommand};
 
-use super::Amount;
 use super::drain::{self, DrainArgs};
+use super::rates::{RateArgs, RateChange, costs};
 use crate::problem::Failure;
 use crate::session::Session;
 use crate::show::{Facts, Table, moment};
@@ -19,25 +19,6 @@ use crate::word;
 pub(crate) struct Site {
     #[command(subcommand)]
     verb: Verb,
-}
-
-#[derive(Debug, Args)]
-struct RateArgs {
-    /// What one core costs for one hour, such as "0.012 EUR"
-    #[arg(long, value_name = "MONEY")]
-    core_hour: Amount,
-    /// What one GiB of memory costs for one hour, such as "0.003 EUR"
-    #[arg(long, value_name = "MONEY")]
-    gib_hour: Amount,
-    /// What one GPU costs for one hour, such as "0.50 EUR" (default: nothing, or as it was)
-    #[arg(long, value_name = "MONEY")]
-    gpu_hour: Option<Amount>,
-}
-
-impl From<RateArgs> for Rates {
-    fn from(args: RateArgs) -> Self {
-        Self { core_hour: args.core_hour.0, gib_hour: args.gib_hour.0, gpu_hour: args.gpu_hour.map(|a| a.0) }
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -111,15 +92,8 @@ enum Verb {
 /// What changes of a site; the rest stays.
 #[derive(Debug, Args)]
 struct SetArgs {
-    /// What one core costs for one hour, for usage from now on, such as "0.012 EUR"
-    #[arg(long, value_name = "MONEY")]
-    core_hour: Option<Amount>,
-    /// What one GiB of memory costs for one hour, such as "0.003 EUR"
-    #[arg(long, value_name = "MONEY")]
-    gib_hour: Option<Amount>,
-    /// What one GPU costs for one hour, such as "0.50 EUR"
-    #[arg(long, value_name = "MONEY")]
-    gpu_hour: Option<Amount>,
+    #[command(flatten)]
+    rates: RateChange,
     /// When its computers are there, such as "Mon-Fri 08:00-18:00 Europe/Berlin"; or always
     #[arg(long, value_name = "HOURS")]
     hours: Option<String>,
@@ -137,7 +111,7 @@ struct SetArgs {
 impl SetArgs {
     /// The change, for a site with these rates.
     fn change(self, before: &Rates) -> Result<SiteUpdate, Failure> {
-        let rates = changed_rates([self.core_hour, self.gib_hour, self.gpu_hour], before);
+        let rates = self.rates.of(before);
         let change = SiteUpdate {
             rates,
             maintenance: (self.no_maintenance || !self.maintenance.is_empty()).then_some(self.maintenance),
@@ -150,22 +124,6 @@ impl SetArgs {
         }
         Ok(change)
     }
-}
-
-/// Rates of which some change, of a core, a GiB and a GPU; none when all stay.
-pub(super) fn changed_rates(new: [Option<Amount>; 3], before: &Rates) -> Option<Rates> {
-    let is_change = new.iter().any(Option::is_some);
-    let [core_hour, gib_hour, gpu_hour] = new.map(|amount| amount.map(|a| a.0));
-    is_change.then(|| Rates {
-        core_hour: core_hour.unwrap_or_else(|| before.core_hour.clone()),
-        gib_hour: gib_hour.unwrap_or_else(|| before.gib_hour.clone()),
-        gpu_hour: gpu_hour.or_else(|| before.gpu_hour.clone()),
-    })
-}
-
-/// A rate that may cost nothing, which is then not shown.
-pub(super) fn costs(rate: Option<&Money>) -> Option<&Money> {
-    rate.filter(|money| money.micros != 0)
 }
 
 /// `FROM TO why`, the times as RFC 3339.

@@ -6,7 +6,7 @@ use chandler_api::page::PageQuery;
 use clap::Args;
 
 use super::exact;
-use crate::noun::site::costs;
+use crate::noun::rates::costs;
 use crate::problem::Failure;
 use crate::session::Session;
 use crate::show::{Table, age, moment};

@@ -13,8 +13,7 @@ use clap::Args;
 
 use super::{Share, exact, hours};
 use crate::confirm;
-use crate::noun::Amount;
-use crate::noun::site::{changed_rates, costs};
+use crate::noun::rates::{RateChange, costs};
 use crate::problem::Failure;
 use crate::session::Session;
 use crate::show::{Facts, Table, moment};
@@ -23,15 +22,8 @@ use crate::word;
 /// What changes of an offer; the rest stays.
 #[derive(Debug, Args)]
 pub(super) struct SetArgs {
-    /// What is asked for one core for one hour, such as "0.004 EUR"
-    #[arg(long, value_name = "MONEY")]
-    core_hour: Option<Amount>,
-    /// What is asked for one GiB of memory for one hour, such as "0.0005 EUR"
-    #[arg(long, value_name = "MONEY")]
-    gib_hour: Option<Amount>,
-    /// What is asked for one GPU for one hour, such as "0.20 EUR"
-    #[arg(long, value_name = "MONEY")]
-    gpu_hour: Option<Amount>,
+    #[command(flatten)]
+    rates: RateChange,
     /// Whether nothing is asked for, on purpose
     #[arg(long, value_name = "BOOL")]
     free: Option<bool>,
@@ -80,7 +72,7 @@ pub(super) fn time(text: &str) -> Result<Time, String> {
 impl SetArgs {
     /// The change, for an offer with these rates.
     fn change(self, before: &Rates) -> Result<OfferChange, Failure> {
-        let rates = changed_rates([self.core_hour, self.gib_hour, self.gpu_hour], before);
+        let rates = self.rates.of(before);
         let change = OfferChange {
             rates,
             free: self.free,
