@@ -5,16 +5,16 @@ use std::process::{Command, Stdio};
 use super::stub::Stub;
 
 /// How a run ended, and what it said.
-pub struct Ran {
-    pub exit: i32,
-    pub out: String,
-    pub talk: String,
+pub(crate) struct Ran {
+    pub(crate) exit: i32,
+    pub(crate) out: String,
+    pub(crate) talk: String,
 }
 
 impl Ran {
     /// Fails unless it ended so and all of this is on its output.
     #[track_caller]
-    pub fn expect(&self, exit: i32, out: &[&str], talk: &[&str]) {
+    pub(crate) fn expect(&self, exit: i32, out: &[&str], talk: &[&str]) {
         assert_eq!(self.exit, exit, "{}\n{}", self.out, self.talk);
         for part in out {
             assert!(self.out.contains(part), "{part:?} is not on stdout:\n{}\n{}", self.out, self.talk);
@@ -26,7 +26,7 @@ impl Ran {
 }
 
 /// Runs it with these arguments.
-pub fn run(stub: &Stub, args: &[&str]) -> Ran {
+pub(crate) fn run(stub: &Stub, args: &[&str]) -> Ran {
     let home = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_chandler"))
         .args(args)
