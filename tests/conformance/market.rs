@@ -149,7 +149,7 @@ async fn a40_the_desired_rate_decides_with_quality_and_is_what_the_site_is_paid_
     let offers = market.client.offers(&Default::default()).await?.items;
     let attic = offers.iter().find(|o| o.site == "attic-home").context("the offer")?;
     let etag = market.client.offer(&attic.id.to_string()).await?.etag;
-    let rates = Some(Rates { core_hour: money(900_000), gib_hour: money(0) });
+    let rates = Some(Rates { core_hour: money(900_000), gib_hour: money(0), gpu_hour: None });
     let change = OfferChange { rates, ..OfferChange::default() };
     market.client.offer_change(&attic.id.to_string(), &change, &etag).await?;
     let third = eventually_ok("the new rate to be known", PATIENCE, || async {

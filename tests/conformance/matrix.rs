@@ -157,7 +157,7 @@ async fn provoke(fleet: &mut Fleet, trigger: &str, source: &str, meters: &[Meter
         }
         "price" => {
             let money = |micros| Money { micros, currency: "EUR".to_owned() };
-            let rates = Some(Rates { core_hour: money(500_000), gib_hour: money(0) });
+            let rates = Some(Rates { core_hour: money(500_000), gib_hour: money(0), gpu_hour: None });
             let etag = fleet.client.site(source).await?.etag;
             fleet.client.site_update(source, &SiteUpdate { rates, ..SiteUpdate::default() }, &etag).await?;
         }

@@ -101,7 +101,7 @@ impl Ground {
     /// From now on a core-hour at a site costs this many millionths of a euro.
     pub(crate) async fn price(&self, site: &str, core_hour: i64) -> Result<()> {
         let money = |micros| Money { micros, currency: "EUR".to_owned() };
-        let rates = Some(Rates { core_hour: money(core_hour), gib_hour: money(0) });
+        let rates = Some(Rates { core_hour: money(core_hour), gib_hour: money(0), gpu_hour: None });
         let etag = self.fleet.client.site(site).await?.etag;
         self.fleet.client.site_update(site, &SiteUpdate { rates, ..SiteUpdate::default() }, &etag).await?;
         Ok(())

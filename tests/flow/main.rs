@@ -19,6 +19,7 @@ mod offline;
 mod outsider;
 mod partner_faults;
 mod partner_ground;
+mod partner_prices;
 mod partner_restored;
 mod partner_wire;
 mod partners;

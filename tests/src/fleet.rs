@@ -275,7 +275,7 @@ impl Fleet {
                 owner: owner.to_owned(),
                 role,
                 country: country.to_owned(),
-                rates: Rates { core_hour: money(rates.0), gib_hour: money(rates.1) },
+                rates: Rates { core_hour: money(rates.0), gib_hour: money(rates.1), gpu_hour: None },
             })
             .await?;
         Ok(())

@@ -37,7 +37,7 @@ pub fn posted(site: &str, rates: (i64, i64)) -> OfferPost {
     let money = |micros| Money { micros, currency: "EUR".to_owned() };
     OfferPost {
         site: site.to_owned(),
-        rates: Rates { core_hour: money(rates.0), gib_hour: money(rates.1) },
+        rates: Rates { core_hour: money(rates.0), gib_hour: money(rates.1), gpu_hour: None },
         free: false,
         capacity: None,
         windows: vec!["daily 00:00-24:00 UTC".to_owned()],
@@ -46,6 +46,7 @@ pub fn posted(site: &str, rates: (i64, i64)) -> OfferPost {
         residency: None,
         availability: None,
         price_notice: Span(Micros::from_secs(10)),
+        until: None,
     }
 }
 

@@ -61,10 +61,16 @@ pub struct BillLine {
     pub core_hours_micros: i64,
     /// Reserved memory time used up, in millionths of a GiB-hour.
     pub gib_hours_micros: i64,
+    /// Reserved GPU time used up, in millionths of a GPU-hour.
+    #[serde(default)]
+    pub gpu_hours_micros: i64,
     /// Price of a core-hour to the customer.
     pub core_hour: Money,
     /// Price of a GiB-hour to the customer.
     pub gib_hour: Money,
+    /// Price of a GPU-hour to the customer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_hour: Option<Money>,
     /// Price of looking after it for an hour.
     pub management_hour: Money,
     /// What is owed for it.

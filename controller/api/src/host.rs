@@ -1,5 +1,7 @@
 //! Hosts: computers with an agent, which are also the resource inventory (TMF639).
 
+use std::fmt;
+
 use chandler_protocol::HostId;
 use chandler_protocol::inventory::HostInventory;
 use chandler_protocol::telemetry::Readings;
@@ -39,7 +41,7 @@ pub enum AllocationStatus {
     Allocated,
 }
 
-/// Processor and memory.
+/// Processor, memory and GPUs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Capacity {
@@ -49,6 +51,22 @@ pub struct Capacity {
     /// Memory.
     #[schema(value_type = String)]
     pub memory: Size,
+    /// GPUs; one is taken whole.
+    #[serde(default)]
+    pub gpus: u32,
+}
+
+impl fmt::Display for Capacity {
+    /// As it is written for a share of a machine: `4 cores, 8 GiB` or `4 cores, 8 GiB, 1 GPU`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { milli_cpu, memory, gpus } = self;
+        write!(f, "{milli_cpu}, {}", memory.0)?;
+        match gpus {
+            0 => Ok(()),
+            1 => f.write_str(", 1 GPU"),
+            n => write!(f, ", {n} GPUs"),
+        }
+    }
 }
 
 /// How often a host was there before it joined, as known from elsewhere. It is added to what is measured here.

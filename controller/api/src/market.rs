@@ -32,9 +32,9 @@ pub enum MarketRule {
 pub enum OfferState {
     /// It can be bought.
     Active,
-    /// Its owner holds it back for now.
+    /// Its owner holds it back for now: nothing new is sold, and what was sold runs on under its lease.
     Paused,
-    /// All of it is sold.
+    /// All of it is sold. It is active again once something is free.
     Exhausted,
     /// Its time is over.
     Expired,
@@ -73,6 +73,14 @@ pub struct MachineShare {
     /// Memory.
     #[schema(value_type = String, example = "4 GiB")]
     pub memory: Size,
+    /// GPUs (default: none of them).
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub gpus: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_none(gpus: &u32) -> bool {
+    *gpus == 0
 }
 
 /// Offers the machines of a site to partners.
@@ -112,6 +120,10 @@ pub struct OfferPost {
     #[serde(default = "a_day")]
     #[schema(value_type = String, example = "1 d")]
     pub price_notice: Span,
+    /// When it ends for good (default: when it is withdrawn).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub until: Option<Time>,
 }
 
 /// All hours of the week.
@@ -131,7 +143,8 @@ const fn a_day() -> Span {
     Span(Micros::from_secs(86_400))
 }
 
-/// Changes an offer, for new leases: those that run keep what they were made under. Fields left out stay.
+/// Changes an offer, for new leases; those that run keep what they were made under, but for a higher rate: that counts
+/// for them too once the notice that was agreed has passed. Fields left out stay.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OfferChange {
@@ -167,6 +180,10 @@ pub struct OfferChange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub price_notice: Option<Span>,
+    /// When it ends for good; `null`: when it is withdrawn.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub until: Option<Option<Time>>,
     /// `active`, `paused` or `withdrawn`; nothing follows the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<OfferState>,
@@ -218,6 +235,10 @@ pub struct Offer {
     /// How long before a higher rate counts for leases that run.
     #[schema(value_type = String)]
     pub price_notice: Span,
+    /// When it ends for good; absent: when it is withdrawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub until: Option<Time>,
     /// Counts changes, from 1: what a clearing names.
     pub version: u64,
     /// When this version was posted.

@@ -209,7 +209,7 @@ pub struct Statement {
     pub corrections: Vec<Correction>,
 }
 
-/// One line of a statement: one lease or assignment on one host under one pair of rates.
+/// One line of a statement: one lease or assignment on one host under the same rates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StatementLine {
@@ -228,10 +228,16 @@ pub struct StatementLine {
     pub core_hours_micros: i64,
     /// Reserved memory time used up, in millionths of a GiB-hour.
     pub gib_hours_micros: i64,
+    /// Reserved GPU time used up, in millionths of a GPU-hour.
+    #[serde(default)]
+    pub gpu_hours_micros: i64,
     /// Rate of a core-hour.
     pub core_hour: Money,
     /// Rate of a GiB-hour.
     pub gib_hour: Money,
+    /// Rate of a GPU-hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_hour: Option<Money>,
     /// What is owed for it.
     pub amount: Money,
 }

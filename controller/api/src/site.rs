@@ -29,6 +29,9 @@ pub struct Rates {
     pub core_hour: Money,
     /// One GiB of memory for one hour.
     pub gib_hour: Money,
+    /// One GPU for one hour (default: nothing; of a change: as it was).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_hour: Option<Money>,
 }
 
 /// Asks for a new site.

@@ -65,7 +65,7 @@ pub struct CapacityTerm {
     /// At least this many cores in the machine.
     #[serde(default)]
     pub cores: u32,
-    /// At least this many GPUs in the machine.
+    /// So many GPUs of the machine, each whole: nobody else gets them, and they are billed by the GPU-hour.
     #[serde(default)]
     pub gpus: u32,
 }

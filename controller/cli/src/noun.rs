@@ -20,6 +20,7 @@ pub(crate) mod order;
 pub(crate) mod partner;
 pub(crate) mod party;
 pub(crate) mod quote;
+mod rates;
 pub(crate) mod receipt;
 pub(crate) mod service;
 pub(crate) mod settings;

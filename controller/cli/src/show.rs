@@ -138,7 +138,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table with these columns; a name that starts with `>` aligns its column to the right.
+    /// A table with these columns. A name that starts with `>` aligns its column to the right; one that starts with `?`
+    /// is left out while all of its cells are empty.
     pub fn new(head: &[&str]) -> Self {
         Self { head: head.iter().map(|h| clean(h, usize::MAX)).collect(), rows: Vec::new() }
     }
@@ -151,15 +152,18 @@ impl Table {
 
 impl std::fmt::Display for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let is_empty = |column: usize| self.rows.iter().all(|row| row.get(column).is_none_or(String::is_empty));
+        let kept: Vec<_> = (0..self.head.len()).filter(|i| !self.head[*i].starts_with('?') || !is_empty(*i)).collect();
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING);
-        table.set_header(self.head.iter().map(|h| h.trim_start_matches('>')));
+        table.set_header(kept.iter().map(|i| self.head[*i].trim_start_matches(['?', '>'])));
         for row in &self.rows {
-            table.add_row(row.iter().map(|c| if c.is_empty() { "-" } else { c.as_str() }));
+            let cells = kept.iter().filter_map(|i| row.get(*i));
+            table.add_row(cells.map(|c| if c.is_empty() { "-" } else { c.as_str() }));
         }
-        for (column, head) in table.column_iter_mut().zip(&self.head) {
+        for (column, i) in table.column_iter_mut().zip(&kept) {
             column.set_padding((0, 2));
-            if head.starts_with('>') {
+            if self.head[*i].trim_start_matches('?').starts_with('>') {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }

@@ -5,48 +5,15 @@
 #[path = "../../api/tests/support/stub.rs"]
 #[expect(dead_code, reason = "only some of the stub is used here")]
 mod stub;
-
-use std::process::{Command, Stdio};
+#[path = "support/terminal.rs"]
+mod terminal;
 
 use serde_json::{Value, json};
 use stub::{Response, Stub};
+use terminal::run;
 
 const OFFER: &str = "of-000g40o40k30e21v";
 const DEMAND: &str = "a-000g40o40k30e21v";
-
-struct Ran {
-    exit: i32,
-    out: String,
-    talk: String,
-}
-
-impl Ran {
-    #[track_caller]
-    fn expect(&self, exit: i32, out: &[&str], talk: &[&str]) {
-        assert_eq!(self.exit, exit, "{}\n{}", self.out, self.talk);
-        for part in out {
-            assert!(self.out.contains(part), "{part:?} is not on stdout:\n{}\n{}", self.out, self.talk);
-        }
-        for part in talk {
-            assert!(self.talk.contains(part), "{part:?} is not on stderr:\n{}", self.talk);
-        }
-    }
-}
-
-fn run(stub: &Stub, args: &[&str]) -> Ran {
-    let home = tempfile::tempdir().unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_chandler"))
-        .args(args)
-        .env_clear()
-        .env("HOME", home.path())
-        .env("CHANDLER_URL", &stub.url)
-        .env("CHANDLER_TOKEN", "s3cret")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    Ran { exit: output.status.code().unwrap(), out: text(&output.stdout), talk: text(&output.stderr) }
-}
 
 fn money(micros: i64) -> Value {
     json!({ "micros": micros, "currency": "EUR" })
@@ -91,15 +58,23 @@ fn body(stub: &Stub, method: &str) -> Value {
 fn an_offer_says_what_was_typed_and_no_more() {
     let stub = offering();
     let line = ["market", "post", "--site", "attic", "--core-hour", "0.004 EUR", "--gib-hour", "0.0005 EUR"];
-    let more = ["--hours", "daily 22:00-06:00 UTC", "--notice", "5 min", "--share", "2 cores, 4 GiB"];
-    let ran = run(&stub, &[&line[..], &more[..]].concat());
+    let more = ["--hours", "daily 22:00-06:00 UTC", "--notice", "5 min", "--share", "2 cores, 4 GiB, 1 GPU"];
+    let gpu = ["--gpu-hour", "0.20 EUR"];
+    let ran = run(&stub, &[&line[..], &more[..], &gpu[..]].concat());
     ran.expect(0, &[OFFER, "0.004 EUR", "0.0005 EUR", "2: the offer's hours are over"], &["chandler market leases"]);
     let expect = json!({
-        "site": "attic", "rates": rates(4_000, 500), "free": false, "capacity": { "cpu": 2.0, "memory": "4 GiB" },
+        "site": "attic", "free": false, "capacity": { "cpu": 2.0, "memory": "4 GiB", "gpus": 1 },
+        "rates": { "coreHour": money(4_000), "gibHour": money(500), "gpuHour": money(200_000) },
         "windows": ["daily 22:00-06:00 UTC"], "minTerm": "1 min", "reclaimNotice": "5 min", "priceNotice": "1 d",
     });
     assert_eq!(body(&stub, "POST"), expect);
-    for bad in [["--core-hour", "NaN EUR"], ["--core-hour", "-1 EUR"], ["--share", "all of it"], ["--notice", "soon"]] {
+    for bad in [
+        ["--core-hour", "NaN EUR"],
+        ["--core-hour", "-1 EUR"],
+        ["--gpu-hour", "NaN EUR"],
+        ["--share", "all of it"],
+        ["--notice", "soon"],
+    ] {
         let ran = run(&stub, &["market", "post", "--site", "attic", "--gib-hour", "1 EUR", bad[0], bad[1]]);
         ran.expect(2, &[], &[bad[0]]);
     }
@@ -117,6 +92,15 @@ fn changes_are_of_the_version_that_was_read() {
     run(&stub, &["market", "set", "attic"]).expect(2, &[], &["say what changes"]);
 
     let stub = offering();
+    run(&stub, &["market", "set", "attic", "--gpu-hour", "0.20 EUR", "--until", "never"]).expect(0, &["version"], &[]);
+    let mut expect = rates(4_000, 500);
+    expect["gpuHour"] = money(200_000);
+    assert_eq!(body(&stub, "PATCH"), json!({ "rates": expect, "until": null }));
+    run(&stub, &["market", "set", "attic", "--until", "soon"]).expect(2, &[], &["--until", "2026-11-22T09:14:00Z"]);
+    run(&stub, &["market", "pause", "--help"]).expect(0, &["What was sold runs on under its lease"], &[]);
+    run(&stub, &["market", "set", "--help"]).expect(0, &["announced to their", "A lower rate is for new leases"], &[]);
+
+    let stub = offering();
     run(&stub, &["market", "pause", "attic", "--reason", "a party"]).expect(0, &["paused"], &[]);
     assert_eq!(body(&stub, "PATCH"), json!({ "state": "paused", "reason": "a party" }));
 
@@ -131,7 +115,7 @@ fn changes_are_of_the_version_that_was_read() {
 fn lot(host: &str, owner: &str) -> Value {
     json!({
         "host": host, "hostId": "h-000g40o40k30e21v", "offer": OFFER, "version": 3, "owner": owner,
-        "ownerId": "p-000g40o40k30e21v", "rates": rates(4_000, 500), "free": { "milliCpu": 2_000, "memory": "4 GiB" },
+        "ownerId": "p-000g40o40k30e21v", "rates": rates(4_000, 500), "free": { "milliCpu": 2_000, "memory": "4 GiB", "gpus": 0 },
         "country": "DE", "availabilityPpm": 950_000, "risk": money(40), "salt": "1".repeat(64),
         "commitment": "2".repeat(64),
     })
@@ -142,7 +126,7 @@ fn record(replays: bool) -> Value {
     let mut record = json!({
         "demand": {
             "id": DEMAND, "buyer": "nova", "buyerId": "p-000g40o40k30e21v",
-            "wanted": { "milliCpu": 1_000, "memory": "1 GiB" }, "cap": money(9_000), "candidates": [], "countries": [],
+            "wanted": { "milliCpu": 1_000, "memory": "1 GiB", "gpus": 0 }, "cap": money(9_000), "candidates": [], "countries": [],
             "notOwners": [], "same": [],
         },
         "demandDigest": zeros, "named": 7, "rule": "secondScore", "rules": 1, "seed": zeros,
@@ -202,7 +186,7 @@ fn demands_and_leases_are_listed() {
         "GET /api/v1/market/demands" => {
             let line = json!({
                 "id": DEMAND, "at": "2026-11-22T09:14:00Z", "buyer": "nova",
-                "wanted": { "milliCpu": 1_000, "memory": "1 GiB" }, "cap": money(9_000), "fit": 0,
+                "wanted": { "milliCpu": 1_000, "memory": "1 GiB", "gpus": 0 }, "cap": money(9_000), "fit": 0,
             });
             Response::json(200, &json!({ "items": [line], "nextPageToken": "more" }))
         }

@@ -5,49 +5,17 @@
 #[path = "../../api/tests/support/stub.rs"]
 #[expect(dead_code, reason = "only some of the stub is used here")]
 mod stub;
+#[path = "support/terminal.rs"]
+mod terminal;
 
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chandler_api::problem::{MOVE_REFUSED, NOT_A_DESTINATION, Problem};
 use serde_json::{Value, json};
 use stub::{Request, Response, Stub};
+use terminal::run;
 
 const ID: &str = "m-000g40o40k30e21v";
-
-struct Ran {
-    exit: i32,
-    out: String,
-    talk: String,
-}
-
-impl Ran {
-    #[track_caller]
-    fn expect(&self, exit: i32, out: &[&str], talk: &[&str]) {
-        assert_eq!(self.exit, exit, "{}\n{}", self.out, self.talk);
-        for part in out {
-            assert!(self.out.contains(part), "{part:?} is not on stdout:\n{}\n{}", self.out, self.talk);
-        }
-        for part in talk {
-            assert!(self.talk.contains(part), "{part:?} is not on stderr:\n{}", self.talk);
-        }
-    }
-}
-
-fn run(stub: &Stub, args: &[&str]) -> Ran {
-    let home = tempfile::tempdir().unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_chandler"))
-        .args(args)
-        .env_clear()
-        .env("HOME", home.path())
-        .env("CHANDLER_URL", &stub.url)
-        .env("CHANDLER_TOKEN", "s3cret")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    Ran { exit: output.status.code().unwrap(), out: text(&output.stdout), talk: text(&output.stderr) }
-}
 
 fn worth(stall: i64, failed: u64) -> Value {
     let money = json!({ "micros": 1_500_000, "currency": "EUR" });

@@ -1,18 +1,17 @@
 //! Assurance: which hosts are there, and whether each SLA holds as measured.
 
 mod budget;
+mod cost;
 mod indicator;
 mod watch;
 
 pub use budget::Budget;
 pub use indicator::{Indicators, MINUTE, Reading, Slice, seen_door, turn};
 
-use std::collections::BTreeMap;
-
 use chandler_protocol::{Micros, Ppm, Timestamp};
 
 use crate::model::Model;
-use crate::service::{AllocationState, Assignment, Measured, Service};
+use crate::service::{Measured, Service};
 use crate::sla::Terms;
 
 pub use watch::{Patience, Watch, heard, host_to, most_are_silent, next_look, watch};
@@ -65,15 +64,7 @@ pub struct Objective {
 pub fn objectives(model: &Model, service: &Service, terms: &Terms, now: Timestamp, currency: &str) -> Vec<Objective> {
     let mut list = Vec::new();
     if let Some(max) = terms.cost_max {
-        let rate = running_cost(model, service);
-        list.push(Objective {
-            name: "cost",
-            target: format!("at most {max} {currency}/month"),
-            predicted: service.predicted.map_or(String::new(), |p| format!("{} {currency}/month", p.monthly_cost)),
-            measured: rate.map_or(String::new(), |r| format!("{r} {currency}/month at what is reserved now")),
-            status: verdict(rate.map(|r| r <= max)),
-            budget: None,
-        });
+        list.push(cost::objective(model, service, max, now, currency));
     }
     if let Some(max) = terms.p95_max {
         list.push(interactivity(model, service, max, now));
@@ -154,25 +145,6 @@ fn verdict(holds: Option<bool>) -> Status {
         Some(false) => Status::Violated,
         None => Status::NotDetermined,
     }
-}
-
-/// What the service costs a month at what is reserved for it now; `None` when nothing is. A copy on its way is one copy,
-/// at the dearer of its two places: nobody agreed to a price for the moment in which both are reserved.
-fn running_cost(model: &Model, service: &Service) -> Option<chandler_protocol::MicroMoney> {
-    let month = |a: &Assignment| crate::placement::monthly(a.rates, a.reserved, &a.price).total().0;
-    let stays = model.assignments_of(service.id).filter(|a| a.state != AllocationState::Releasing);
-    let mut prices: BTreeMap<_, _> = stays.map(|a| (a.id, month(a))).collect();
-    for on in model.moves_of(service.id) {
-        if let Some((from, to)) = on.from.zip(on.to)
-            && let Some(other) = prices.get(&from).copied()
-            && let Some(price) = prices.get_mut(&to)
-        {
-            *price = other.max(*price);
-            prices.remove(&from);
-        }
-    }
-    (!prices.is_empty())
-        .then(|| chandler_protocol::MicroMoney(prices.values().fold(0, |a, b| i64::saturating_add(a, *b))))
 }
 
 /// The 95th percentile of the answer time: the way to the host plus what its health checks measured, of the

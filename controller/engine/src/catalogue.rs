@@ -59,7 +59,7 @@ pub const CHARACTERISTICS: &[Characteristic] = &[
     },
     Characteristic {
         name: "capacity",
-        description: "how powerful the machine must be, beyond what the limits reserve",
+        description: "how powerful the machine must be, beyond what the limits reserve, and GPUs for itself",
         value_type: "{ cores, gpus }",
         unit: "",
         from: "0",

@@ -18,6 +18,7 @@ mod receive;
 mod repute;
 mod restore;
 mod sell;
+mod stock;
 #[cfg(test)]
 mod stories;
 mod supply;

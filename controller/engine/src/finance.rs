@@ -76,6 +76,9 @@ pub struct Charge {
     pub core_hours_micros: i64,
     /// Reserved memory time, in millionths of a GiB-hour.
     pub gib_hours_micros: i64,
+    /// Reserved GPU time, in millionths of a GPU-hour.
+    #[serde(default)]
+    pub gpu_hours_micros: i64,
     /// What the site's owner earns.
     pub cost: MicroMoney,
     /// What the provider adds to that.
@@ -136,6 +139,9 @@ pub struct BillLine {
     pub core_hours_micros: i64,
     /// Reserved memory time, in millionths of a GiB-hour.
     pub gib_hours_micros: i64,
+    /// Reserved GPU time, in millionths of a GPU-hour.
+    #[serde(default)]
+    pub gpu_hours_micros: i64,
     /// What is owed for it.
     pub amount: MicroMoney,
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use chandler_protocol::inventory::HostInventory;
 use chandler_protocol::telemetry::Readings;
+use chandler_protocol::workload::Limits;
 use chandler_protocol::{Bytes, HostId, Micros, MilliCpu, PartyId, Ppm, SiteId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -38,21 +39,30 @@ impl HostState {
     }
 }
 
-/// Processor and memory: what is offered, reserved or free.
+/// Processor, memory and GPUs: what is offered, reserved or free.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capacity {
     /// Processor time.
     pub cpu: MilliCpu,
     /// Memory.
     pub memory: Bytes,
+    /// GPUs. One is taken whole: it is not shared.
+    #[serde(default)]
+    pub gpus: u32,
 }
 
 impl Capacity {
+    /// What limits let a copy take: what is reserved for it, but for GPUs, of which the agent knows nothing.
+    pub fn of_limits(limits: Limits) -> Self {
+        Self { cpu: limits.cpu.unwrap_or_default(), memory: limits.memory.unwrap_or_default(), gpus: 0 }
+    }
+
     /// Both together. Saturates.
     pub const fn plus(self, other: Self) -> Self {
         Self {
             cpu: MilliCpu(self.cpu.0.saturating_add(other.cpu.0)),
             memory: Bytes(self.memory.0.saturating_add(other.memory.0)),
+            gpus: self.gpus.saturating_add(other.gpus),
         }
     }
 
@@ -61,12 +71,19 @@ impl Capacity {
         Self {
             cpu: MilliCpu(self.cpu.0.saturating_sub(other.cpu.0)),
             memory: Bytes(self.memory.0.saturating_sub(other.memory.0)),
+            gpus: self.gpus.saturating_sub(other.gpus),
         }
+    }
+
+    /// The lesser of each.
+    #[must_use]
+    pub fn least(self, other: Self) -> Self {
+        Self { cpu: self.cpu.min(other.cpu), memory: self.memory.min(other.memory), gpus: self.gpus.min(other.gpus) }
     }
 
     /// Whether `wanted` fits in.
     pub const fn holds(self, wanted: Self) -> bool {
-        wanted.cpu.0 <= self.cpu.0 && wanted.memory.0 <= self.memory.0
+        wanted.cpu.0 <= self.cpu.0 && wanted.memory.0 <= self.memory.0 && wanted.gpus <= self.gpus
     }
 }
 
@@ -154,11 +171,13 @@ pub struct Drain {
 pub const FAILURES_KEPT: usize = 16;
 
 impl Host {
-    /// What its owner gives to the fleet.
+    /// What its owner gives to the fleet. With a part of the machine come all of its GPUs.
     pub fn offered(&self) -> Capacity {
-        self.inventory
-            .as_ref()
-            .map_or_else(Capacity::default, |i| Capacity { cpu: i.offered.cpu, memory: i.offered.memory })
+        self.inventory.as_ref().map_or_else(Capacity::default, |i| Capacity {
+            cpu: i.offered.cpu,
+            memory: i.offered.memory,
+            gpus: u32::try_from(i.gpus.len()).unwrap_or(u32::MAX),
+        })
     }
 }
 

@@ -34,6 +34,7 @@ impl Outlook {
         Rates {
             core_hour: mix(self.smooth.core_hour, self.rates.core_hour),
             gib_hour: mix(self.smooth.gib_hour, self.rates.gib_hour),
+            gpu_hour: mix(self.smooth.gpu_hour, self.rates.gpu_hour),
         }
     }
 
@@ -95,7 +96,7 @@ mod tests {
     #[test]
     fn looking_often_or_seldom_gives_the_same() {
         let tau = Micros::from_secs(3_600);
-        let rates = |n| Rates { core_hour: MicroMoney(n), gib_hour: MicroMoney(0) };
+        let rates = |n| Rates { core_hour: MicroMoney(n), gib_hour: MicroMoney(0), gpu_hour: MicroMoney(0) };
         let first = Outlook::first(SiteId::from_random([1; 10]), rates(1_000_000), Timestamp(0));
         let raised = first.changed(rates(2_000_000), Timestamp(0), tau);
         let once = raised.smoothed(Timestamp(7_200_000_000), tau).core_hour.0;

@@ -219,6 +219,9 @@ pub struct Service {
     /// Where front doors send its requests.
     #[serde(default)]
     pub route: Route,
+    /// GPUs that each copy has for itself: as many as its SLA asks of the machine.
+    #[serde(default)]
+    pub gpus: u32,
 }
 
 /// Where front doors send a service's requests.
@@ -261,7 +264,7 @@ impl Service {
 
     /// What is reserved for one copy.
     pub fn reserved(&self) -> Capacity {
-        Capacity { cpu: self.spec.limits.cpu.unwrap_or_default(), memory: self.spec.limits.memory.unwrap_or_default() }
+        Capacity { gpus: self.gpus, ..Capacity::of_limits(self.spec.limits) }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Sites: places with computers of one owner, and what their capacity costs.
 
+use std::fmt;
+
 use chandler_protocol::{MicroMoney, PartyId, SiteId};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +25,29 @@ pub struct Rates {
     pub core_hour: MicroMoney,
     /// One GiB of memory for one hour.
     pub gib_hour: MicroMoney,
+    /// One GPU for one hour.
+    #[serde(default)]
+    pub gpu_hour: MicroMoney,
+}
+
+impl fmt::Display for Rates {
+    /// For a sentence: `0.02 and 0.003 for a core-hour and a GiB-hour`. The GPU-hour is named only where it costs something.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { core_hour, gib_hour, gpu_hour } = self;
+        if gpu_hour.0 == 0 {
+            write!(f, "{core_hour} and {gib_hour} for a core-hour and a GiB-hour")
+        } else {
+            write!(f, "{core_hour}, {gib_hour} and {gpu_hour} for a core-hour, a GiB-hour and a GPU-hour")
+        }
+    }
+}
+
+impl Rates {
+    /// The first that is below zero or above `most`, by its name in the API.
+    pub fn out_of_range(&self, most: i64) -> Option<(&'static str, MicroMoney)> {
+        let all = [("coreHour", self.core_hour), ("gibHour", self.gib_hour), ("gpuHour", self.gpu_hour)];
+        all.into_iter().find(|(_, rate)| !(0..=most).contains(&rate.0))
+    }
 }
 
 /// A place with computers of one owner.

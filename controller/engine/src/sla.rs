@@ -16,7 +16,7 @@ pub struct Terms {
     pub residency: Vec<String>,
     /// Least cores of the machine.
     pub cores_min: u32,
-    /// Least GPUs of the machine.
+    /// GPUs of the machine that one copy has for itself.
     pub gpus_min: u32,
     /// Longest time from the order to the end of a task.
     pub deadline: Option<Micros>,

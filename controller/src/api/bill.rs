@@ -133,8 +133,10 @@ fn shown(model: &Model, bill: &Bill) -> Shown {
         running_micros: l.running.0,
         core_hours_micros: l.core_hours_micros,
         gib_hours_micros: l.gib_hours_micros,
+        gpu_hours_micros: l.gpu_hours_micros,
         core_hour: money(with_margin(l.rates.core_hour, l.price.margin_percent)),
         gib_hour: money(with_margin(l.rates.gib_hour, l.price.margin_percent)),
+        gpu_hour: Some(money(with_margin(l.rates.gpu_hour, l.price.margin_percent))),
         management_hour: money(l.price.management_hour),
         amount: money(l.amount),
     });

@@ -141,8 +141,8 @@ const fn shown_state(state: HostState) -> ShownState {
     }
 }
 
-const fn capacity(capacity: Capacity) -> ShownCapacity {
-    ShownCapacity { milli_cpu: capacity.cpu, memory: Size(capacity.memory) }
+pub(super) const fn capacity(capacity: Capacity) -> ShownCapacity {
+    ShownCapacity { milli_cpu: capacity.cpu, memory: Size(capacity.memory), gpus: capacity.gpus }
 }
 
 /// How much of a host is taken.

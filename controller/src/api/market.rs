@@ -6,19 +6,15 @@ pub(super) mod offer;
 pub(super) mod standing;
 
 use axum::extract::State;
-use chandler_api::host::Capacity as ShownCapacity;
 use chandler_api::market::{MachineShare, Market, MarketRule};
-use chandler_api::site::Rates as ShownRates;
-use chandler_api::value::{Money, Size};
+use chandler_api::value::Size;
 use chandler_engine::fleet::Capacity;
 use chandler_engine::market::clearing::Rule;
 use chandler_engine::market::offer::OfferState;
-use chandler_engine::model::Model;
-use chandler_engine::site::Rates;
 
 use super::error::internal;
 use super::reply::{Answer, OK, Reply};
-use super::{Api, body, error, idempotency, page, party, reply, site};
+use super::{Api, body, error, host, idempotency, page, party, reply, site};
 
 #[utoipa::path(get, path = "/api/v1/market", tag = "market", responses((status = 200, body = Market)))]
 pub(super) async fn show(State(api): Api) -> Answer {
@@ -44,17 +40,6 @@ const fn shown_rule(rule: Rule) -> MarketRule {
     }
 }
 
-fn shown_rates(model: &Model, rates: Rates) -> ShownRates {
-    ShownRates {
-        core_hour: Money::new(rates.core_hour, &model.currency),
-        gib_hour: Money::new(rates.gib_hour, &model.currency),
-    }
-}
-
-const fn shown_capacity(capacity: Capacity) -> ShownCapacity {
-    ShownCapacity { milli_cpu: capacity.cpu, memory: Size(capacity.memory) }
-}
-
 const fn shown_share(capacity: Capacity) -> MachineShare {
-    MachineShare { cpu: capacity.cpu, memory: Size(capacity.memory) }
+    MachineShare { cpu: capacity.cpu, memory: Size(capacity.memory), gpus: capacity.gpus }
 }

@@ -71,7 +71,7 @@ fn build(model: &Model, caller: Caller, id: SiteId, wanted: &SiteCreate) -> Resu
     let mut fields = Fields::default();
     fields.check(is_name(&wanted.name), "name", NAME_FORM);
     fields.check(is_country(&wanted.country), "country", "write an ISO 3166-1 alpha-2 code such as DE");
-    let rates = rates(&mut fields, "rates", &wanted.rates, &model.currency);
+    let rates = rates(&mut fields, &wanted.rates, Rates::default(), &model.currency);
     let owner = party::find(model, caller, &wanted.owner).ok();
     match owner {
         None => fields.wrong("owner", "there is no such party: chandler party list"),
@@ -119,16 +119,13 @@ pub(super) async fn update(State(api): Api, caller: Caller, Path(reference): Pat
         let site = find(&draft.model, caller, &reference)?.clone();
         precondition(&parts.headers, site.version)?;
         let mut fields = Fields::default();
-        let new = wanted.rates.as_ref().map(|r| rates(&mut fields, "rates", r, &draft.model.currency));
+        let new = wanted.rates.as_ref().map(|r| rates(&mut fields, r, site.rates, &draft.model.currency));
         let criteria = window::change(&mut fields, &criteria_of(&draft.model, site.id), &wanted, draft.now);
         fields.finish()?;
         let mut reasons = Vec::new();
         let mut after = site.clone();
         if let Some(new) = new.filter(|new| *new != site.rates) {
-            reasons.push(format!(
-                "rates from {} and {} to {} and {} for a core-hour and a GiB-hour",
-                site.rates.core_hour, site.rates.gib_hour, new.core_hour, new.gib_hour
-            ));
+            reasons.push(format!("rates now {new}, instead of {}", site.rates));
             after.rates = new;
         }
         if criteria != criteria_of(&draft.model, site.id) {
@@ -197,10 +194,33 @@ pub(super) fn check_rate(fields: &mut Fields, pointer: &str, money: &Money, curr
     fields.check(in_range, format!("{pointer}.micros"), format!("write millionths from 0 to {RATE_MAX}"));
 }
 
-fn rates(fields: &mut Fields, pointer: &str, rates: &ShownRates, currency: &str) -> Rates {
-    check_rate(fields, &format!("{pointer}.coreHour"), &rates.core_hour, currency);
-    check_rate(fields, &format!("{pointer}.gibHour"), &rates.gib_hour, currency);
-    Rates { core_hour: rates.core_hour.amount(), gib_hour: rates.gib_hour.amount() }
+/// The rates of a site; a GPU-hour that is left out stays as it was.
+fn rates(fields: &mut Fields, wanted: &ShownRates, before: Rates, currency: &str) -> Rates {
+    check_rate(fields, "rates.coreHour", &wanted.core_hour, currency);
+    check_rate(fields, "rates.gibHour", &wanted.gib_hour, currency);
+    if let Some(gpu_hour) = &wanted.gpu_hour {
+        check_rate(fields, "rates.gpuHour", gpu_hour, currency);
+    }
+    amounts(wanted, before)
+}
+
+/// Rates as numbers; a GPU-hour that is left out stays as it was.
+pub(super) fn amounts(wanted: &ShownRates, before: Rates) -> Rates {
+    Rates {
+        core_hour: wanted.core_hour.amount(),
+        gib_hour: wanted.gib_hour.amount(),
+        gpu_hour: wanted.gpu_hour.as_ref().map_or(before.gpu_hour, Money::amount),
+    }
+}
+
+/// Rates as they stand in the API.
+pub(super) fn shown_rates(model: &Model, rates: Rates) -> ShownRates {
+    let money = |amount| Money::new(amount, &model.currency);
+    ShownRates {
+        core_hour: money(rates.core_hour),
+        gib_hour: money(rates.gib_hour),
+        gpu_hour: Some(money(rates.gpu_hour)),
+    }
 }
 
 fn shown(model: &Model, site: &Site, now: Timestamp) -> Shown {
@@ -212,10 +232,7 @@ fn shown(model: &Model, site: &Site, now: Timestamp) -> Shown {
         owner: party::name_of(model, site.owner),
         role: shown_role(site.role),
         country: site.country.clone(),
-        rates: ShownRates {
-            core_hour: Money::new(site.rates.core_hour, &model.currency),
-            gib_hour: Money::new(site.rates.gib_hour, &model.currency),
-        },
+        rates: shown_rates(model, site.rates),
         hosts: u32::try_from(hosts).unwrap_or(u32::MAX),
         draining: criteria.drain.as_ref().map(drain::shown),
         maintenance: window::shown(&criteria, now),

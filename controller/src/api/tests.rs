@@ -2,6 +2,7 @@
 
 mod access;
 mod flows;
+mod gpu;
 mod hostile;
 mod idempotency;
 mod market;
@@ -157,7 +158,11 @@ impl World {
                     owner: PartyId::from_random([owner; 10]),
                     role,
                     country: "DE".to_owned(),
-                    rates: Rates { core_hour: MicroMoney(10_000), gib_hour: MicroMoney(2_000) },
+                    rates: Rates {
+                        core_hour: MicroMoney(10_000),
+                        gib_hour: MicroMoney(2_000),
+                        gpu_hour: MicroMoney(0),
+                    },
                     version: 1,
                     home: None,
                 });

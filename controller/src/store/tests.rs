@@ -31,7 +31,7 @@ fn party(number: u8, name: &str) -> Change {
 }
 
 fn site() -> Change {
-    let rates = Rates { core_hour: MicroMoney(20_000), gib_hour: MicroMoney(3_000) };
+    let rates = Rates { core_hour: MicroMoney(20_000), gib_hour: MicroMoney(3_000), gpu_hour: MicroMoney(0) };
     let id = SiteId::from_random([5; 10]);
     let (name, country) = ("cellar".to_owned(), "DE".to_owned());
     Site { id, name, owner: CUSTOMER, role: SiteRole::Provider, country, rates, version: 1, home: None }.into()
@@ -52,8 +52,8 @@ fn event(id: u64, subject: &str) -> Change {
 }
 
 fn usage(sequence: u64, seconds: i64, at: i64) -> UsageRow {
-    let reserved = Capacity { cpu: MilliCpu(500), memory: Bytes(256 << 20) };
-    let rates = Rates { core_hour: MicroMoney(20_000), gib_hour: MicroMoney(3_000) };
+    let reserved = Capacity { cpu: MilliCpu(500), memory: Bytes(256 << 20), gpus: 0 };
+    let rates = Rates { core_hour: MicroMoney(20_000), gib_hour: MicroMoney(3_000), gpu_hour: MicroMoney(0) };
     let price =
         PriceTerms { offering: ("standard".to_owned(), 1), margin_percent: 20, management_hour: MicroMoney(1_000) };
     let running = Micros::from_secs(seconds);
@@ -182,7 +182,7 @@ async fn clearings_come_newest_first(store: &dyn Store) {
         let demand = Demand {
             id: AssignmentId::from_random([n; 10]),
             buyer: CUSTOMER,
-            wanted: Capacity { cpu: MilliCpu(500), memory: Bytes(256 << 20) },
+            wanted: Capacity { cpu: MilliCpu(500), memory: Bytes(256 << 20), gpus: 0 },
             cap: MicroMoney(5_000),
             candidates: vec![Qualified { host: HostId::from_random([2; 10]), extra: MicroMoney(0) }],
             countries: Vec::new(),

@@ -23,7 +23,8 @@ pub(super) const PROMISED: Ppm = Ppm(990_000);
 pub(super) const SERVICES: u64 = 50;
 /// What the provider's own servers cost it: an EC2 m7i and c7i (us-east-1, on demand, 2026-07) differ in memory alone,
 /// which gives a price to a core and to a GiB.
-pub(super) const SERVER_RATES: Rates = Rates { core_hour: MicroMoney(38_850), gib_hour: MicroMoney(2_890) };
+pub(super) const SERVER_RATES: Rates =
+    Rates { core_hour: MicroMoney(38_850), gib_hour: MicroMoney(2_890), gpu_hour: MicroMoney(0) };
 /// The least and the most that an owner asks for a core-hour: the power that a busy core of a PC draws (10 to 20 W at
 /// 0.30 a kWh), and as much again. Drawn evenly.
 pub(super) const PC_CORE_HOUR: (i64, i64) = (4_000, 12_000);
@@ -71,6 +72,7 @@ pub(super) fn fleet(draft: &mut Draft<'_>, pcs: &[u32], draw: &mut Draw) {
         let rates = Rates {
             core_hour: MicroMoney(draw.between(PC_CORE_HOUR.0, PC_CORE_HOUR.1)),
             gib_hour: MicroMoney(draw.between(PC_GIB_HOUR.0, PC_GIB_HOUR.1)),
+            gpu_hour: MicroMoney(0),
         };
         draft.put(site(home, &name, owner, SiteRole::Remote, rates));
         draft.put(host(draft, pc(place), home, name, (2, 4)));

@@ -5,6 +5,7 @@ use chandler_api::client::all;
 use chandler_protocol::Micros;
 use clap::{Args, Subcommand};
 
+use super::rates::{METERED, metered};
 use crate::problem::Failure;
 use crate::session::Session;
 use crate::show::{Facts, Table, moment};
@@ -76,36 +77,14 @@ fn text(bill: &Item) -> String {
         .add("made", moment(bill.made_at))
         .add("total", bill.total.to_string());
     let amount = format!(">{}", bill.currency);
-    let mut table =
-        Table::new(&["SERVICE", "SITE", ">RAN", ">CORE-HOURS", ">AT", ">GIB-HOURS", ">AT", ">USAGE ROWS", &amount]);
+    let head = [&["SERVICE", "SITE", ">RAN"][..], &METERED, &[">USAGE ROWS", &amount]].concat();
+    let mut table = Table::new(&head);
     for l in &bill.lines {
-        table.row([
-            l.service.clone(),
-            l.site.clone(),
-            Micros(l.running_micros).to_string(),
-            hours(l.core_hours_micros),
-            l.core_hour.amount().to_string(),
-            hours(l.gib_hours_micros),
-            l.gib_hour.amount().to_string(),
-            l.usage_rows.to_string(),
-            l.amount.amount().to_string(),
-        ]);
+        let gpus = (l.gpu_hours_micros, l.gpu_hour.as_ref());
+        let used = metered((l.core_hours_micros, &l.core_hour), (l.gib_hours_micros, &l.gib_hour), gpus);
+        let what = [l.service.clone(), l.site.clone(), Micros(l.running_micros).to_string()];
+        let rest = [l.usage_rows.to_string(), l.amount.amount().to_string()];
+        table.row(what.into_iter().chain(used).chain(rest));
     }
     if bill.lines.is_empty() { facts.to_string() } else { format!("{facts}\n\n{table}") }
-}
-
-/// Millionths of an hour with four digits, because a short run must not look like none.
-pub(super) fn hours(micros: i64) -> String {
-    let (sign, n) = (if micros < 0 { "-" } else { "" }, micros.unsigned_abs());
-    format!("{sign}{}.{:04}", n / 1_000_000, n % 1_000_000 / 100)
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn short_runs_do_not_look_like_none() {
-        assert_eq!(super::hours(1_500), "0.0015");
-        assert_eq!(super::hours(12_345_678), "12.3456");
-        assert_eq!(super::hours(-1_000_000), "-1.0000");
-    }
 }

@@ -8,15 +8,14 @@ mod standing;
 use std::str::FromStr;
 
 use chandler_api::market::{MachineShare, Market as State, OfferPost, OfferQuery, OfferState};
-use chandler_api::site::Rates;
-use chandler_api::value::{Money, Quantity, Size, Span};
+use chandler_api::value::{Money, Quantity, Size, Span, Time};
 use chandler_protocol::unit::{Bytes, Ppm, decimal};
 use chandler_protocol::{Micros, MilliCpu};
 use clap::{Args, Subcommand};
 
 use self::leases::LeaseArgs;
 use self::offers::{SetArgs, turn};
-use super::Amount;
+use super::rates::RateArgs;
 use crate::problem::Failure;
 use crate::session::Session;
 use crate::show::Facts;
@@ -48,9 +47,9 @@ enum Verb {
         after_help = "Examples:\n  chandler market post --site attic --core-hour \"0.004 EUR\" --gib-hour \"0.0005 EUR\" \\\n    --hours \"daily 22:00-06:00 UTC\" --notice \"10 min\" --availability \"95 %\"\n  chandler market post --site rack-1 --core-hour \"0.02 EUR\" --gib-hour \"0.003 EUR\" --share \"4 cores, 8 GiB\"\n\nA machine is sold under one offer. Remote sites need a controller with --role marketplace."
     )]
     Post(Box<PostArgs>),
-    /// Change an offer, for new leases; those that run keep what they were made under
+    /// Change an offer, for new leases; a higher rate counts for those that run too, after their notice
     #[command(
-        after_help = "Examples:\n  chandler market set attic --core-hour \"0.003 EUR\"\n  chandler market set of-000g40o40k30e21v --hours \"Mon-Fri 18:00-08:00 Europe/Berlin\" --share all"
+        after_help = "Examples:\n  chandler market set attic --core-hour \"0.003 EUR\"\n  chandler market set of-000g40o40k30e21v --hours \"Mon-Fri 18:00-08:00 Europe/Berlin\" --share all\n  chandler market set attic --until 2026-12-31T22:00:00Z\n\nLeases that run keep the terms that they were made under, with one exception: a higher rate is announced to their\nbuyers and counts for them once the price notice of the lease has passed. Until then a buyer may leave at the old\nrate. A lower rate is for new leases only."
     )]
     Set {
         /// Its id, or the name of its site
@@ -59,7 +58,9 @@ enum Verb {
         change: Box<SetArgs>,
     },
     /// Hold an offer back for now: nothing new is sold
-    #[command(after_help = "Examples:\n  chandler market pause attic --reason 'the owner works at night this week'")]
+    #[command(
+        after_help = "Examples:\n  chandler market pause attic --reason 'the owner works at night this week'\n\nWhat was sold runs on under its lease, at its rates, and is paid. To have the machines left, drain the site, or\nwithdraw the offer: both keep the notice that was agreed."
+    )]
     Pause(TurnArgs),
     /// Sell under a paused offer again
     #[command(after_help = "Examples:\n  chandler market resume attic")]
@@ -124,16 +125,12 @@ struct PostArgs {
     /// Name or id of the site whose machines they are
     #[arg(long)]
     site: String,
-    /// What is asked for one core for one hour, such as "0.004 EUR"
-    #[arg(long, value_name = "MONEY")]
-    core_hour: Amount,
-    /// What is asked for one GiB of memory for one hour, such as "0.0005 EUR"
-    #[arg(long, value_name = "MONEY")]
-    gib_hour: Amount,
+    #[command(flatten)]
+    rates: RateArgs,
     /// Nothing is asked for, on purpose
     #[arg(long)]
     free: bool,
-    /// At most so much of each machine, such as "4 cores, 8 GiB" [default: all that it gives to the fleet]
+    /// At most so much of each machine, such as "4 cores, 8 GiB" or "4 cores, 8 GiB, 1 GPU" [default: all that it gives to the fleet]
     #[arg(long, value_name = "SHARE")]
     share: Option<Share>,
     /// When it is there, such as "Mon-Fri 18:00-08:00 Europe/Berlin"; may be given several times [default: always]
@@ -148,6 +145,9 @@ struct PostArgs {
     /// How long before a higher rate counts for leases that run
     #[arg(long, value_name = "TIME", default_value = "1 d")]
     price_notice: Micros,
+    /// When it ends for good, such as 2026-12-31T22:00:00Z [default: when it is withdrawn]
+    #[arg(long, value_name = "TIME", value_parser = offers::time)]
+    until: Option<Time>,
     /// Country where data stays, as two letters [default: the site's]
     #[arg(long, value_name = "CODE")]
     residency: Option<String>,
@@ -161,7 +161,7 @@ impl From<PostArgs> for OfferPost {
         let always = || vec!["daily 00:00-24:00 UTC".to_owned()];
         Self {
             site: args.site,
-            rates: Rates { core_hour: args.core_hour.0, gib_hour: args.gib_hour.0 },
+            rates: args.rates.into(),
             free: args.free,
             capacity: args.share.and_then(|s| s.0),
             windows: if args.hours.is_empty() { always() } else { hours(args.hours) },
@@ -170,6 +170,7 @@ impl From<PostArgs> for OfferPost {
             residency: args.residency,
             availability: args.availability.map(Quantity),
             price_notice: Span(args.price_notice),
+            until: args.until,
         }
     }
 }
@@ -179,23 +180,28 @@ fn hours(all: Vec<String>) -> Vec<String> {
     all.into_iter().map(|h| if h == "always" { "daily 00:00-24:00 UTC".to_owned() } else { h }).collect()
 }
 
-/// How much of each machine: `"4 cores, 8 GiB"`, or `all`.
+/// How much of each machine: `"4 cores, 8 GiB"`, `"4 cores, 8 GiB, 1 GPU"` or `all`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Share(Option<MachineShare>);
 
 impl FromStr for Share {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let form = "write cores and memory, such as \"4 cores, 8 GiB\", or all";
+        let form =
+            "write cores, memory and perhaps GPUs, such as \"4 cores, 8 GiB\" or \"4 cores, 8 GiB, 1 GPU\", or all";
         if text.trim() == "all" {
             return Ok(Self(None));
         }
-        let (cpu, memory) = text.split_once(',').ok_or(form)?;
+        let (cpu, rest) = text.split_once(',').ok_or(form)?;
+        let (memory, gpus) = rest.split_once(',').unwrap_or((rest, "0 GPUs"));
         let cpu = cpu.trim();
         let number = cpu.strip_suffix("cores").or_else(|| cpu.strip_suffix("core")).ok_or(form)?;
         let cpu = decimal(number.trim(), 3).ok().and_then(|n| u32::try_from(n).ok()).ok_or(form)?;
         let memory: Bytes = memory.trim().parse().map_err(|e| format!("{e}"))?;
-        Ok(Self(Some(MachineShare { cpu: MilliCpu(cpu), memory: Size(memory) })))
+        let gpus = gpus.trim();
+        let number = gpus.strip_suffix("GPUs").or_else(|| gpus.strip_suffix("GPU")).ok_or(form)?;
+        let gpus = number.trim().parse().map_err(|_| form)?;
+        Ok(Self(Some(MachineShare { cpu: MilliCpu(cpu), memory: Size(memory), gpus })))
     }
 }
 
@@ -262,6 +268,9 @@ mod tests {
         assert_eq!(share("4 cores, 8 GiB"), Ok(Some((4_000, 8 << 30))));
         assert_eq!(share("0.5 cores,512 MiB"), Ok(Some((500, 512 << 20))));
         assert_eq!(share("all"), Ok(None));
+        let gpus = |text: &str| text.parse::<Share>().map(|s| s.0.map(|s| s.gpus));
+        assert_eq!((gpus("4 cores, 8 GiB"), gpus("4 cores, 8 GiB, 1 GPU")), (Ok(Some(0)), Ok(Some(1))));
+        assert!(gpus("4 cores, 8 GiB, -1 GPU").is_err() && gpus("4 cores, 8 GiB, 1").is_err());
         for bad in ["", "4", "4 cores", "NaN cores, 1 GiB", "-1 cores, 1 GiB", "4, 8 GiB", "1e9 cores, 1 GiB"] {
             assert!(share(bad).is_err(), "{bad:?} was taken for a share");
         }

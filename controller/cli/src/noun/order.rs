@@ -52,7 +52,7 @@ The order file (TOML, or the same as JSON); what has a default may be left out:
   interactivity = { p95 = "50 ms" }
   availability  = { min = "99.5 %" }
   residency     = ["DE", "CH"]
-  capacity      = { cores = 4, gpus = 0 }
+  capacity      = { cores = 4, gpus = 0 } # cores of the machine; GPUs that it has for itself
   deadline      = { within = "2 h" } # tasks
   [policy]
   owners   = ["customer", "provider", "partner", "remote"]

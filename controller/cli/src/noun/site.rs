@@ -7,8 +7,8 @@ use chandler_api::value::{Span, Time};
 use chandler_protocol::Micros;
 use clap::{Args, Subcommand};
 
-use super::Amount;
 use super::drain::{self, DrainArgs};
+use super::rates::{RateArgs, RateChange, costs};
 use crate::problem::Failure;
 use crate::session::Session;
 use crate::show::{Facts, Table, moment};
@@ -21,27 +21,11 @@ pub(crate) struct Site {
     verb: Verb,
 }
 
-#[derive(Debug, Args)]
-struct RateArgs {
-    /// What one core costs for one hour, such as "0.012 EUR"
-    #[arg(long, value_name = "MONEY")]
-    core_hour: Amount,
-    /// What one GiB of memory costs for one hour, such as "0.003 EUR"
-    #[arg(long, value_name = "MONEY")]
-    gib_hour: Amount,
-}
-
-impl From<RateArgs> for Rates {
-    fn from(args: RateArgs) -> Self {
-        Self { core_hour: args.core_hour.0, gib_hour: args.gib_hour.0 }
-    }
-}
-
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Make a site
     #[command(
-        after_help = "Examples:\n  chandler site create berlin-1 --owner lab --role remote --country DE \\\n    --core-hour \"0.012 EUR\" --gib-hour \"0.003 EUR\""
+        after_help = "Examples:\n  chandler site create berlin-1 --owner lab --role remote --country DE \\\n    --core-hour \"0.012 EUR\" --gib-hour \"0.003 EUR\" --gpu-hour \"0.50 EUR\""
     )]
     Create {
         /// Its name: 1 to 64 of a-z 0-9 . _ -
@@ -108,12 +92,8 @@ enum Verb {
 /// What changes of a site; the rest stays.
 #[derive(Debug, Args)]
 struct SetArgs {
-    /// What one core costs for one hour, for usage from now on, such as "0.012 EUR"
-    #[arg(long, value_name = "MONEY")]
-    core_hour: Option<Amount>,
-    /// What one GiB of memory costs for one hour, such as "0.003 EUR"
-    #[arg(long, value_name = "MONEY")]
-    gib_hour: Option<Amount>,
+    #[command(flatten)]
+    rates: RateChange,
     /// When its computers are there, such as "Mon-Fri 08:00-18:00 Europe/Berlin"; or always
     #[arg(long, value_name = "HOURS")]
     hours: Option<String>,
@@ -131,10 +111,7 @@ struct SetArgs {
 impl SetArgs {
     /// The change, for a site with these rates.
     fn change(self, before: &Rates) -> Result<SiteUpdate, Failure> {
-        let rates = (self.core_hour.is_some() || self.gib_hour.is_some()).then(|| Rates {
-            core_hour: self.core_hour.map_or_else(|| before.core_hour.clone(), |a| a.0),
-            gib_hour: self.gib_hour.map_or_else(|| before.gib_hour.clone(), |a| a.0),
-        });
+        let rates = self.rates.of(before);
         let change = SiteUpdate {
             rates,
             maintenance: (self.no_maintenance || !self.maintenance.is_empty()).then_some(self.maintenance),
@@ -142,7 +119,7 @@ impl SetArgs {
             lead: self.lead.map(Span),
         };
         if change == SiteUpdate::default() {
-            let text = "say what changes: --core-hour, --gib-hour, --hours, --maintenance, --no-maintenance or --lead";
+            let text = "say what changes: --core-hour, --gib-hour, --gpu-hour, --hours, --maintenance, --no-maintenance or --lead";
             return Err(Failure::Usage(text.to_owned()));
         }
         Ok(change)
@@ -204,17 +181,17 @@ impl Site {
 }
 
 fn table(items: &[Item]) -> Table {
-    let mut table = Table::new(&["SITE", "ROLE", "COUNTRY", ">HOSTS", ">CORE-HOUR", ">GIB-HOUR", "OWNER"]);
+    let mut table =
+        Table::new(&["SITE", "ROLE", "COUNTRY", ">HOSTS", ">CORE-HOUR", ">GIB-HOUR", "?>GPU-HOUR", "OWNER"]);
     for s in items {
-        let rates = [s.rates.core_hour.to_string(), s.rates.gib_hour.to_string()];
-        let [core, gib] = rates;
         table.row([
             s.name.clone(),
             word::of(&s.role),
             s.country.clone(),
             s.hosts.to_string(),
-            core,
-            gib,
+            s.rates.core_hour.to_string(),
+            s.rates.gib_hour.to_string(),
+            costs(s.rates.gpu_hour.as_ref()).map(ToString::to_string).unwrap_or_default(),
             s.owner.clone(),
         ]);
     }
@@ -232,6 +209,7 @@ fn show(session: &Session, site: &Item) -> Result<(), Failure> {
             .add("country", &site.country)
             .add("core-hour", site.rates.core_hour.to_string())
             .add("GiB-hour", site.rates.gib_hour.to_string())
+            .add("GPU-hour", costs(site.rates.gpu_hour.as_ref()).map(ToString::to_string).unwrap_or_default())
             .add("hosts", site.hosts.to_string())
             .add("open", site.hours.as_deref().unwrap_or("always"))
             .add("left", format!("{} before it closes", site.lead))

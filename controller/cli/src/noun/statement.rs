@@ -6,6 +6,7 @@ use chandler_api::settlement::{Direction, Settlement, Statement as Item, Stateme
 use chandler_protocol::Micros;
 use clap::{Args, Subcommand};
 
+use super::rates::{METERED, metered};
 use crate::problem::Failure;
 use crate::session::Session;
 use crate::show::{Facts, Table, moment};
@@ -112,31 +113,14 @@ fn text(statement: &Item) -> String {
         .add("made", moment(statement.made_at))
         .add("total", statement.total.to_string());
     let amount = format!(">{}", statement.currency);
-    let mut lines = Table::new(&[
-        "SITE",
-        "HOST",
-        "LEASE",
-        ">RAN",
-        ">CORE-HOURS",
-        ">AT",
-        ">GIB-HOURS",
-        ">AT",
-        ">USAGE ROWS",
-        &amount,
-    ]);
+    let head = [&["SITE", "HOST", "LEASE", ">RAN"][..], &METERED, &[">USAGE ROWS", &amount]].concat();
+    let mut lines = Table::new(&head);
     for l in &statement.lines {
-        lines.row([
-            l.site.clone(),
-            l.host.clone(),
-            l.lease.to_string(),
-            Micros(l.running_micros).to_string(),
-            super::bill::hours(l.core_hours_micros),
-            l.core_hour.amount().to_string(),
-            super::bill::hours(l.gib_hours_micros),
-            l.gib_hour.amount().to_string(),
-            l.usage_rows.to_string(),
-            l.amount.amount().to_string(),
-        ]);
+        let gpus = (l.gpu_hours_micros, l.gpu_hour.as_ref());
+        let used = metered((l.core_hours_micros, &l.core_hour), (l.gib_hours_micros, &l.gib_hour), gpus);
+        let what = [l.site.clone(), l.host.clone(), l.lease.to_string(), Micros(l.running_micros).to_string()];
+        let rest = [l.usage_rows.to_string(), l.amount.amount().to_string()];
+        lines.row(what.into_iter().chain(used).chain(rest));
     }
     let mut text = facts.to_string();
     if !statement.lines.is_empty() {

@@ -67,6 +67,7 @@ fn model() -> Model {
             measured: Measured { current: Some((true, at(0))), ..Measured::default() },
             tenure: None,
             route: Route::default(),
+            gpus: 0,
         }
         .into(),
     );

@@ -54,6 +54,7 @@ fn service() -> Service {
         measured: Measured::default(),
         tenure: None,
         route: crate::service::Route::default(),
+        gpus: 0,
     }
 }
 
@@ -68,8 +69,8 @@ fn assignment(n: u8) -> Assignment {
         target: Target::Running,
         leaving: false,
         free: false,
-        reserved: Capacity { cpu: MilliCpu(1_000), memory: Bytes(1 << 30) },
-        rates: Rates { core_hour: MicroMoney(0), gib_hour: MicroMoney(0) },
+        reserved: Capacity { cpu: MilliCpu(1_000), memory: Bytes(1 << 30), gpus: 0 },
+        rates: Rates { core_hour: MicroMoney(0), gib_hour: MicroMoney(0), gpu_hour: MicroMoney(0) },
         spec: wish().spec,
         decision: DecisionId::from_random([0; 10]),
         reason: String::new(),
@@ -166,7 +167,7 @@ fn a_sound_model_has_nothing_to_tell() {
 #[test]
 fn each_rule_is_seen_to_be_broken() {
     let check = |rule: &str, change: &dyn Fn(&mut Model)| assert_eq!(broken(change), [rule]);
-    let full = Capacity { cpu: MilliCpu(5_000), memory: Bytes(0) };
+    let full = Capacity { cpu: MilliCpu(5_000), memory: Bytes(0), gpus: 0 };
     check("capacity", &|m| put(m, Assignment { reserved: full, ..assignment(1) }));
     check("replicas", &|m| put(m, assignment(2)));
     check("terminated-service", &|m| put(m, Service { state: ServiceState::Terminated, ..service() }));

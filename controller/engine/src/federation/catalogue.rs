@@ -90,12 +90,12 @@ fn lot(model: &Model, host: &Host, site: &Site, posted: &Posted, buyer: PartyId,
 }
 
 /// What nobody has yet of what the offer gives of a host.
-fn free(model: &Model, host: &Host, offer: &Offer) -> Capacity {
+pub(super) fn free(model: &Model, host: &Host, offer: &Offer) -> Capacity {
     let left = host.offered().minus(model.reserved.get(&host.id).copied().unwrap_or_default());
     let Some(most) = offer.capacity else { return left };
     let sold = model.leases_of_host(host.id).fold(Capacity::default(), |sum, l| sum.plus(l.taken()));
     let of_offer = most.minus(sold);
-    Capacity { cpu: left.cpu.min(of_offer.cpu), memory: left.memory.min(of_offer.memory) }
+    left.least(of_offer)
 }
 
 /// Why a host takes no new lease now, in one sentence; `None`: it does.
@@ -122,6 +122,9 @@ pub(super) fn leaving(model: &Model, host: &Host, offer: &Offer, now: Timestamp)
     }
     if is_overdrawn(model, host) {
         return Some("its owner needs the machine now or soon".to_owned());
+    }
+    if offer.until.is_some_and(|end| end.since(now) <= offer.reclaim_notice) {
+        return Some("the offer ends soon".to_owned());
     }
     let until = open_until(&offer.windows, now);
     match until {
@@ -170,14 +173,15 @@ pub(super) fn book(
 /// What is at stake must not follow from what is asked in the same clearing: an owner could otherwise lower its own risk,
 /// or raise another's, by asking for something else than it wants.
 fn usual_hour(model: &Model, wanted: Capacity) -> MicroMoney {
-    let (mut cores, mut gibs, mut sold) = (0_i128, 0_i128, 0_i128);
+    let (mut cores, mut gibs, mut gpus, mut sold) = (0_i128, 0_i128, 0_i128, 0_i128);
     for lease in model.leases.values().filter(|l| l.side == Side::Sold) {
         cores += i128::from(lease.rates.core_hour.0);
         gibs += i128::from(lease.rates.gib_hour.0);
+        gpus += i128::from(lease.rates.gpu_hour.0);
         sold += 1;
     }
     let mean = |sum: i128| MicroMoney(i64::try_from(sum / sold.max(1)).unwrap_or(0));
-    Hourly::new(wanted).cost(Rates { core_hour: mean(cores), gib_hour: mean(gibs) })
+    Hourly::new(wanted).cost(Rates { core_hour: mean(cores), gib_hour: mean(gibs), gpu_hour: mean(gpus) })
 }
 
 /// The offer under which a host is sold, if it is.

@@ -1,5 +1,8 @@
 //! What a sold lease earned: usage of a guest, as its home meters it.
 
+#[cfg(test)]
+mod cases;
+
 use std::sync::Arc;
 
 use chandler_protocol::usage::UsageRecord;

@@ -158,9 +158,7 @@ fn check(
     assignment: &Assignment,
 ) -> Result<Lease, Wrong> {
     let lease = sold_to(&draft.model, buyer, host, assignment.id).ok_or(Wrong::Unleased)?;
-    let limits = assignment.spec.limits;
-    let wanted = Capacity { cpu: limits.cpu.unwrap_or_default(), memory: limits.memory.unwrap_or_default() };
-    if !lease.capacity.holds(wanted) {
+    if !lease.capacity.holds(Capacity::of_limits(assignment.spec.limits)) {
         return Err(Wrong::Limits);
     }
     let before = known.into_iter().flat_map(|k| k.orders.assignments.iter().chain(&k.left));

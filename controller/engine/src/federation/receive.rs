@@ -14,6 +14,7 @@ use super::lease::{Lease, Side};
 use super::term;
 use super::watch::Watch;
 use crate::draft::Draft;
+use crate::event::Noun;
 use crate::finance::dispute::{self, Dispute, DisputeId, Hold};
 use crate::finance::receipt::{ChainError, Head, LeasedUse, Parties, RECEIPTS_MAX, Receipt, verify};
 use crate::finance::settlement::{OwnView, Tolerance, Verdict, compare};
@@ -106,6 +107,9 @@ fn accept(draft: &mut Draft<'_>, partner: PartyId, used: &LeasedUse) {
     let began = Timestamp(used.at.0.saturating_sub(used.running.0.max(0)));
     let Some(next) = term::accepted(&lease, used.rates, began) else { return };
     if let Some(assignment) = draft.model.assignments.get(&lease.id).cloned() {
+        let state = assignment.state.as_str();
+        let reason = format!("the rates that were announced hold now: {}, instead of {}", next.rates, lease.rates);
+        draft.event((Noun::Assignment, lease.id.to_string(), &lease.label), state, state, reason);
         draft.put(Assignment { rates: next.rates, ..assignment.as_ref().clone() });
     }
     draft.put(next);

@@ -2,7 +2,7 @@
 //! came to, of partners' sites what it saw itself. A buyer goes by the worse of its own opinion and the seller's.
 
 #[cfg(test)]
-mod cases;
+pub(super) mod cases;
 
 use chandler_protocol::{HostId, MicroMoney, Micros, Ppm, SiteId, Timestamp};
 use serde::{Deserialize, Serialize};

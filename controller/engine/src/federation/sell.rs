@@ -8,6 +8,7 @@ use super::catalogue::{book, leaving, offer_of};
 use super::lease::{Closed, Lease, LeaseState, Party, Side};
 use super::repute::{self, sold};
 use super::restore::asked_again;
+use super::stock;
 use super::tenancy::Tenancy;
 use super::term;
 use super::watch::Watch;
@@ -140,6 +141,9 @@ fn fingerprint(demand: &Demand) -> [u8; 32] {
     hash.update(&u64::from(demand.wanted.cpu.0).to_be_bytes());
     hash.update(&demand.wanted.memory.0.to_be_bytes());
     hash.update(&demand.cap.0.to_be_bytes());
+    if demand.wanted.gpus > 0 {
+        hash.update(&u64::from(demand.wanted.gpus).to_be_bytes());
+    }
     for candidate in &demand.candidates {
         hash.update(candidate.host.as_bytes());
         hash.update(&candidate.extra.0.to_be_bytes());
@@ -178,7 +182,7 @@ fn forget(draft: &mut Draft<'_>, lease: &Lease) {
 }
 
 /// Looks after all sold leases: what nobody uses ends, what has to leave is told in time, and goes when its time is over.
-/// Gives when the next of them is due.
+/// Then the offers' states follow from what is left of them. Gives when the next of all is due.
 pub fn sweep(draft: &mut Draft<'_>) -> Option<Timestamp> {
     let open: Vec<_> = draft.model.leases.values().filter(|l| l.side == Side::Sold && l.is_open()).cloned().collect();
     let mut next = None;
@@ -187,7 +191,7 @@ pub fn sweep(draft: &mut Draft<'_>) -> Option<Timestamp> {
         let after = draft.model.leases.get(&lease.id).filter(|l| l.is_open()).and_then(|l| l.ends_at);
         next = [next, after].into_iter().flatten().min();
     }
-    next
+    [next, stock::sweep(draft)].into_iter().flatten().min()
 }
 
 fn sweep_one(draft: &mut Draft<'_>, lease: &Lease) {
@@ -206,8 +210,11 @@ fn sweep_one(draft: &mut Draft<'_>, lease: &Lease) {
     let Some(lease) = draft.model.leases.get(&lease.id).cloned() else { return };
     term::announce(draft, &lease);
     let Some(lease) = draft.model.leases.get(&lease.id).cloned() else { return };
-    let pinned = Some(lease.watch.term.notice).filter(|n| n.0 > 0);
-    let notice = pinned.unwrap_or_else(|| notice_of(&draft.model, lease.site));
+    // As agreed, also when the offer is gone. What was sold before this was pinned goes by the offer as it is or was.
+    let notice = match lease.watch.term.notice {
+        Micros::ZERO => notice_of(&draft.model, lease.site),
+        agreed => agreed,
+    };
     match (has_to_go(draft, &lease), lease.state) {
         (Some(why), LeaseState::Active | LeaseState::Reserved) => {
             let Some(next) = lease.to(LeaseState::Reclaiming, draft.now, &why) else { return };

@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 
 use chandler_protocol::inventory::{HostInventory, Offered};
 use chandler_protocol::text::{NAME_MAX, TEXT_MAX, clean};
-use chandler_protocol::{HostId, Ppm, SiteId};
+use chandler_protocol::{HostId, MicroMoney, Ppm, SiteId};
 
 use super::word::{Catalogue, LOTS_MAX, Lot, LotKind};
 use crate::draft::Draft;
 use crate::event::Noun;
 use crate::fleet::{Host, HostState, LotTerms};
+use crate::market::offer::RATE_MAX;
 use crate::partner::Partner;
 use crate::site::{Site, SiteRole};
 
@@ -49,8 +50,8 @@ fn take(draft: &mut Draft<'_>, partner: &Partner, lot: &Lot) -> Result<(), Strin
     if known.is_some() && draft.model.home_of(lot.host) != Some(partner.party) {
         return Err("this host is known as another's: a partner speaks for its own hosts only".to_owned());
     }
-    if lot.rates.core_hour.0 < 0 || lot.rates.gib_hour.0 < 0 {
-        return Err("a rate is negative".to_owned());
+    if let Some((name, rate)) = lot.rates.out_of_range(RATE_MAX) {
+        return Err(format!("its rate {name} is {rate}: what is taken is 0 to {}", MicroMoney(RATE_MAX)));
     }
     let site = site_of(draft, partner, lot)?;
     if draft.model.sites.get(&site.id).is_none_or(|s| s.as_ref() != &site) {
@@ -103,7 +104,9 @@ fn site_of(draft: &Draft<'_>, partner: &Partner, lot: &Lot) -> Result<Site, Stri
 
 fn host_of(draft: &Draft<'_>, partner: &Partner, lot: &Lot, site: &Site, known: Option<&Host>) -> Host {
     let offered = Offered { cpu: lot.available.cpu, memory: lot.available.memory, disk: lot.inventory.offered.disk };
-    let inventory = HostInventory { offered, ..bounded(&lot.inventory) };
+    let mut inventory = HostInventory { offered, ..bounded(&lot.inventory) };
+    // GPUs count by their list: those that others have are not in what this buyer could have.
+    inventory.gpus.truncate(lot.available.gpus as usize);
     let reclaimed_at = known.and_then(|h| h.terms.as_ref()?.reclaimed_at);
     let terms = LotTerms {
         offer: clean(&lot.offer, NAME_MAX),
@@ -177,10 +180,11 @@ fn withdraw(draft: &mut Draft<'_>, partner: &Partner, named: &BTreeSet<HostId>) 
         let Some(terms) = host.terms.clone().filter(|t| t.closed.is_none()) else { continue };
         let closed = Some("it is not offered any more".to_owned());
         let own = draft.model.reserved.get(&host.id).copied().unwrap_or_default();
-        let inventory = host
-            .inventory
-            .clone()
-            .map(|i| HostInventory { offered: Offered { cpu: own.cpu, memory: own.memory, ..i.offered }, ..i });
+        let inventory = host.inventory.clone().map(|mut i| {
+            i.offered = Offered { cpu: own.cpu, memory: own.memory, ..i.offered };
+            i.gpus.truncate(own.gpus as usize);
+            i
+        });
         draft.event((Noun::Host, host.id.to_string(), &host.name), "", "withdrawn", "it is not offered any more");
         draft.put(Host { terms: Some(LotTerms { closed, ..terms }), inventory, ..host.as_ref().clone() });
     }

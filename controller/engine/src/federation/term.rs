@@ -143,20 +143,12 @@ pub(super) fn hear(draft: &mut Draft<'_>, lease: &Lease, word: &LeaseWord) {
 
 /// A rate that an offer may ask for.
 fn is_possible(rates: Rates) -> bool {
-    let range = 0..=RATE_MAX;
-    range.contains(&rates.core_hour.0) && range.contains(&rates.gib_hour.0)
+    rates.out_of_range(RATE_MAX).is_none()
 }
 
 fn put(draft: &mut Draft<'_>, lease: &Lease, next: Option<Raise>) {
     let text = match next {
-        Some(n) => format!(
-            "in {} {} and {} instead of {} and {} are paid for a core-hour and a GiB-hour",
-            n.at.since(draft.now),
-            n.rates.core_hour,
-            n.rates.gib_hour,
-            lease.rates.core_hour,
-            lease.rates.gib_hour
-        ),
+        Some(n) => format!("in {} {} are paid, instead of {}", n.at.since(draft.now), n.rates, lease.rates),
         None => "its rates stay after all".to_owned(),
     };
     let state = lease.state.as_str();

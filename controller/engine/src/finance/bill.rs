@@ -8,13 +8,13 @@ use chandler_protocol::{BillId, MicroMoney, Micros, PartyId, SiteId, Timestamp};
 use super::{Bill, BillLine, UsageRow, month_of, month_range};
 
 /// What the rows of one line have in common: service, site, rates, price.
-type LineKey = (String, SiteId, (i64, i64), (String, u32), u32, i64);
+type LineKey = (String, SiteId, (i64, i64, i64), (String, u32), u32, i64);
 
 fn key(row: &UsageRow) -> LineKey {
     (
         row.service_name.clone(),
         row.site,
-        (row.rates.core_hour.0, row.rates.gib_hour.0),
+        (row.rates.core_hour.0, row.rates.gib_hour.0, row.rates.gpu_hour.0),
         row.price.offering.clone(),
         row.price.margin_percent,
         row.price.management_hour.0,
@@ -48,6 +48,7 @@ fn line(row: &UsageRow) -> BillLine {
         running: row.running,
         core_hours_micros: row.charge.core_hours_micros,
         gib_hours_micros: row.charge.gib_hours_micros,
+        gpu_hours_micros: row.charge.gpu_hours_micros,
         amount: row.charge.price(),
     }
 }
@@ -58,6 +59,7 @@ fn add(line: &mut BillLine, row: &UsageRow) {
     line.running = Micros(line.running.0.saturating_add(row.running.0));
     line.core_hours_micros = line.core_hours_micros.saturating_add(row.charge.core_hours_micros);
     line.gib_hours_micros = line.gib_hours_micros.saturating_add(row.charge.gib_hours_micros);
+    line.gpu_hours_micros = line.gpu_hours_micros.saturating_add(row.charge.gpu_hours_micros);
     line.amount = MicroMoney(line.amount.0.saturating_add(row.charge.price().0));
 }
 

@@ -15,8 +15,8 @@ pub(crate) const CUSTOMER: PartyId = PartyId::from_random([1; 10]);
 
 /// A stretch of so many seconds of half a core and 256 MiB.
 pub(crate) fn row(sequence: u64, service: &str, seconds: i64) -> UsageRow {
-    let reserved = Capacity { cpu: MilliCpu(500), memory: Bytes(256 << 20) };
-    let rates = Rates { core_hour: MicroMoney(20_000), gib_hour: MicroMoney(3_000) };
+    let reserved = Capacity { cpu: MilliCpu(500), memory: Bytes(256 << 20), gpus: 0 };
+    let rates = Rates { core_hour: MicroMoney(20_000), gib_hour: MicroMoney(3_000), gpu_hour: MicroMoney(0) };
     let price =
         PriceTerms { offering: ("standard".to_owned(), 1), margin_percent: 20, management_hour: MicroMoney(1_000) };
     let running = Micros::from_secs(seconds);

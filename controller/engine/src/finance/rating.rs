@@ -28,7 +28,7 @@ fn hold(value: i128, most: i64) -> i64 {
 
 /// Rates a stretch of use: what was reserved, for as long as it ran.
 ///
-/// Money is computed from the rounded core-hours and GiB-hours that the bill shows, so that a customer can check
+/// Money is computed from the rounded core-hours, GiB-hours and GPU-hours that the bill shows, so that a customer can check
 /// every line by hand. A negative time or rate counts as zero.
 pub fn rate(running: Micros, reserved: Capacity, rates: Rates, price: &PriceTerms) -> Charge {
     let running = i128::from(running.0.max(0));
@@ -37,16 +37,18 @@ pub fn rate(running: Micros, reserved: Capacity, rates: Rates, price: &PriceTerm
     let core_hours = hold(round_div(i128::from(reserved.cpu.0) * running, MICROS_PER_HOUR / 1_000), i64::MAX);
     let gib_hours =
         hold(round_div(i128::from(reserved.memory.0) * running, BYTES_PER_GIB * MICROS_PER_HOUR / 1_000_000), i64::MAX);
-    let cost = round_div(
-        i128::from(core_hours) * rate_of(rates.core_hour) + i128::from(gib_hours) * rate_of(rates.gib_hour),
-        1_000_000,
-    );
+    let gpu_hours = hold(round_div(i128::from(reserved.gpus) * running, MICROS_PER_HOUR / 1_000_000), i64::MAX);
+    let parts = [(core_hours, rates.core_hour), (gib_hours, rates.gib_hour), (gpu_hours, rates.gpu_hour)];
+    // Of numbers that nobody has, three products do not fit: they are held below anyway.
+    let sum = parts.iter().fold(0_i128, |sum, (hours, rate)| sum.saturating_add(i128::from(*hours) * rate_of(*rate)));
+    let cost = round_div(sum, 1_000_000);
     let cost = hold(cost, AMOUNT_MAX);
     let margin = round_div(i128::from(cost) * i128::from(price.margin_percent), 100);
     let management = round_div(running * rate_of(price.management_hour), MICROS_PER_HOUR);
     Charge {
         core_hours_micros: core_hours,
         gib_hours_micros: gib_hours,
+        gpu_hours_micros: gpu_hours,
         cost: MicroMoney(cost),
         margin: MicroMoney(hold(margin, AMOUNT_MAX)),
         management: MicroMoney(hold(management, AMOUNT_MAX)),
@@ -61,6 +63,7 @@ pub fn rate_next(before: Micros, running: Micros, reserved: Capacity, rates: Rat
     Charge {
         core_hours_micros: b.core_hours_micros - a.core_hours_micros,
         gib_hours_micros: b.gib_hours_micros - a.gib_hours_micros,
+        gpu_hours_micros: b.gpu_hours_micros - a.gpu_hours_micros,
         cost: MicroMoney(b.cost.0 - a.cost.0),
         margin: MicroMoney(b.margin.0 - a.margin.0),
         management: MicroMoney(b.management.0 - a.management.0),
@@ -105,8 +108,8 @@ mod tests {
 
     #[test]
     fn what_is_reserved_is_billed() {
-        let reserved = Capacity { cpu: MilliCpu(500), memory: Bytes(2 << 30) };
-        let rates = Rates { core_hour: MicroMoney(20_000), gib_hour: MicroMoney(3_000) };
+        let reserved = Capacity { cpu: MilliCpu(500), memory: Bytes(2 << 30), gpus: 0 };
+        let rates = Rates { core_hour: MicroMoney(20_000), gib_hour: MicroMoney(3_000), gpu_hour: MicroMoney(0) };
         let charge = rate(Micros::from_secs(7_200), reserved, rates, &terms(20, 1_000));
         assert_eq!(charge.core_hours_micros, 1_000_000);
         assert_eq!(charge.gib_hours_micros, 4_000_000);
@@ -117,12 +120,22 @@ mod tests {
         assert_eq!(rate(Micros(-1), reserved, rates, &terms(20, 1_000)), Charge::default());
     }
 
+    #[test]
+    fn gpus_are_billed_by_the_hour_and_only_where_they_are_reserved() {
+        let plain = Capacity { cpu: MilliCpu(500), memory: Bytes(2 << 30), gpus: 0 };
+        let rates = Rates { core_hour: MicroMoney(20_000), gib_hour: MicroMoney(3_000), gpu_hour: MicroMoney(900_000) };
+        let cost = |reserved| rate(Micros::from_secs(5_400), reserved, rates, &terms(0, 0));
+        let (without, with) = (cost(plain), cost(Capacity { gpus: 2, ..plain }));
+        assert_eq!((without.gpu_hours_micros, with.gpu_hours_micros), (0, 3_000_000));
+        assert_eq!(with.cost.0 - without.cost.0, 2_700_000);
+    }
+
     proptest! {
         /// However a time is cut into stretches, the customer owes the same.
         #[test]
         fn stretches_add_up_to_the_whole(stretches in prop::collection::vec(0_i64..60_000_000, 1..50)) {
-            let reserved = Capacity { cpu: MilliCpu(100), memory: Bytes(64 << 20) };
-            let rates = Rates { core_hour: MicroMoney(6_000), gib_hour: MicroMoney(900) };
+            let reserved = Capacity { cpu: MilliCpu(100), memory: Bytes(64 << 20), gpus: 3 };
+            let rates = Rates { core_hour: MicroMoney(6_000), gib_hour: MicroMoney(900), gpu_hour: MicroMoney(70_001) };
             let price = terms(20, 1_000);
             let (mut before, mut owed) = (0, 0);
             for running in &stretches {
@@ -138,10 +151,10 @@ mod tests {
         #[test]
         fn hostile_numbers_are_held(
             running in any::<i64>(), cpu in any::<u32>(), memory in any::<u64>(), core in any::<i64>(),
-            gib in any::<i64>(), margin in any::<u32>(), management in any::<i64>(),
+            gib in any::<i64>(), margin in any::<u32>(), management in any::<i64>(), gpus in any::<u32>(), gpu in any::<i64>(),
         ) {
-            let reserved = Capacity { cpu: MilliCpu(cpu), memory: Bytes(memory) };
-            let rates = Rates { core_hour: MicroMoney(core), gib_hour: MicroMoney(gib) };
+            let reserved = Capacity { cpu: MilliCpu(cpu), memory: Bytes(memory), gpus };
+            let rates = Rates { core_hour: MicroMoney(core), gib_hour: MicroMoney(gib), gpu_hour: MicroMoney(gpu) };
             let c = rate(Micros(running), reserved, rates, &terms(margin, management));
             for part in [c.cost.0, c.margin.0, c.management.0] {
                 prop_assert!((0..=AMOUNT_MAX).contains(&part));

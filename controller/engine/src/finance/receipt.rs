@@ -74,7 +74,7 @@ impl LeasedUse {
             Some("cpu")
         } else if self.amount.0 < 0 || self.amount.0 > AMOUNT_MAX {
             Some("amount")
-        } else if self.rates.core_hour.0 < 0 || self.rates.gib_hour.0 < 0 {
+        } else if self.rates.core_hour.0 < 0 || self.rates.gib_hour.0 < 0 || self.rates.gpu_hour.0 < 0 {
             Some("rates")
         } else {
             None
@@ -252,5 +252,12 @@ pub fn encode(receipt: &Receipt) -> Vec<u8> {
     field(&mut bytes, &used.rates.core_hour.0.to_be_bytes());
     field(&mut bytes, &used.rates.gib_hour.0.to_be_bytes());
     field(&mut bytes, &used.amount.0.to_be_bytes());
+    // Their widths differ, so that one alone is never taken for the other.
+    if used.reserved.gpus > 0 {
+        field(&mut bytes, &used.reserved.gpus.to_be_bytes());
+    }
+    if used.rates.gpu_hour.0 != 0 {
+        field(&mut bytes, &used.rates.gpu_hour.0.to_be_bytes());
+    }
     bytes
 }

@@ -36,7 +36,7 @@ impl Statement {
     }
 }
 
-/// One line of a statement: one lease on one host under one pair of rates.
+/// One line of a statement: one lease on one host under the same rates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatementLine {
@@ -56,6 +56,9 @@ pub struct StatementLine {
     pub core_hours_micros: i64,
     /// Reserved memory time, in millionths of a GiB-hour.
     pub gib_hours_micros: i64,
+    /// Reserved GPU time, in millionths of a GPU-hour.
+    #[serde(default)]
+    pub gpu_hours_micros: i64,
     /// What is owed for it.
     pub amount: MicroMoney,
 }
@@ -86,7 +89,8 @@ pub fn statement<'a>(
 ) -> Statement {
     let mut lines: BTreeMap<_, StatementLine> = BTreeMap::new();
     for row in rows.iter().filter(|r| r.owner == payee && month_of(r.at) == month) {
-        let key = (row.site, row.host, row.assignment, row.rates.core_hour, row.rates.gib_hour);
+        let Rates { core_hour, gib_hour, gpu_hour } = row.rates;
+        let key = (row.site, row.host, row.assignment, core_hour, gib_hour, gpu_hour);
         add(lines.entry(key).or_insert_with(|| empty(row)), row);
     }
     let corrections = disputes.into_iter().flat_map(|d| corrections(d, payee)).filter(|c| month_of(c.at) == month);
@@ -110,6 +114,7 @@ const fn empty(row: &UsageRow) -> StatementLine {
         running: Micros::ZERO,
         core_hours_micros: 0,
         gib_hours_micros: 0,
+        gpu_hours_micros: 0,
         amount: MicroMoney(0),
     }
 }
@@ -119,6 +124,7 @@ const fn add(line: &mut StatementLine, row: &UsageRow) {
     line.running.0 = line.running.0.saturating_add(row.running.0);
     line.core_hours_micros = line.core_hours_micros.saturating_add(row.charge.core_hours_micros);
     line.gib_hours_micros = line.gib_hours_micros.saturating_add(row.charge.gib_hours_micros);
+    line.gpu_hours_micros = line.gpu_hours_micros.saturating_add(row.charge.gpu_hours_micros);
     line.amount.0 = line.amount.0.saturating_add(row.charge.cost.0);
 }
 

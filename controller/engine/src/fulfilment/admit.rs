@@ -141,6 +141,7 @@ fn modify(draft: &mut Draft<'_>, order: &Arc<Order>) {
         setbacks: 0,
         not_before: Timestamp(0),
         pending_order: Some(order.id),
+        gpus: terms.gpus_min,
         ..service.as_ref().clone()
     });
     // What is being handed over must first have arrived; then this order is looked at again.
@@ -343,6 +344,7 @@ fn new_service(
         measured: crate::service::Measured::default(),
         tenure: None,
         route: crate::service::Route::default(),
+        gpus: order.spec.terms.gpus_min,
     }
 }
 

@@ -65,7 +65,11 @@ impl World {
             for n in 1..=hosts {
                 let mut host = spot(n, 0).host;
                 host.site = SiteId::from_random([n; 10]);
-                let rates = Rates { core_hour: MicroMoney(i64::from(n) * 1_000), gib_hour: MicroMoney(0) };
+                let rates = Rates {
+                    core_hour: MicroMoney(i64::from(n) * 1_000),
+                    gib_hour: MicroMoney(0),
+                    gpu_hour: MicroMoney(0),
+                };
                 draft.put(Site {
                     id: host.site,
                     name: format!("site-{n}"),

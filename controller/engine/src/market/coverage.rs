@@ -244,9 +244,11 @@ impl Comparison<'_> {
         })
     }
 
-    /// What the sellers owe when all of them break their promises, against what the customer is owed then.
+    /// What the sellers owe when all of them break their promises, against what the customer is owed then. Where they
+    /// promise as much as the customer was promised, the promise is covered: that one of them may break it stands in its
+    /// odds, and is priced by them.
     fn owed(&self) -> Option<Gap> {
-        self.customer.availability_min?;
+        self.availability()?;
         let back = self.copies.iter().fold(0, |sum: i128, c| sum + i128::from(c.credit.0.max(0)));
         let lacking = self.credit - back;
         if lacking <= 0 {

@@ -16,9 +16,9 @@ pub const CANDIDATES_MAX: usize = 10_000;
 pub const COUNTRIES_MAX: usize = 64;
 /// Most parties in a list of a demand.
 pub const PARTIES_MAX: usize = 1_000;
-/// Most that one demand may want: 100,000 cores and 100 TiB. At the highest rates that are taken, an hour of it is
+/// Most that one demand may want: 100,000 cores, 100 TiB and 4,096 GPUs. At the highest rates that are taken, an hour of it is
 /// still rated without being held at the most that an amount may be.
-pub const WANTED_MAX: Capacity = Capacity { cpu: MilliCpu(100_000_000), memory: Bytes(100 << 40) };
+pub const WANTED_MAX: Capacity = Capacity { cpu: MilliCpu(100_000_000), memory: Bytes(100 << 40), gpus: 4_096 };
 
 /// A machine that would do, as the buyer's own hard constraints say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,8 +77,9 @@ impl Demand {
             return Err(wrong("wanted", "wants no processor or no memory: write more than 0 of both"));
         }
         if !WANTED_MAX.holds(self.wanted) {
-            let (cpu, memory) = (WANTED_MAX.cpu, WANTED_MAX.memory);
-            return Err(wrong("wanted", format!("is more than one machine has: write at most {cpu} and {memory}")));
+            let Capacity { cpu, memory, gpus } = WANTED_MAX;
+            let most = format!("{cpu}, {memory} and {gpus} GPUs");
+            return Err(wrong("wanted", format!("is more than one machine has: write at most {most}")));
         }
         if !(0..=AMOUNT_MAX).contains(&self.cap.0) {
             let most = MicroMoney(AMOUNT_MAX);
@@ -141,7 +142,8 @@ impl Demand {
 
     /// The hash of all of it, with the candidates by machine, in whatever order they were sent.
     pub fn digest(&self) -> Digest {
-        self.ordered().write(Canon::new("chandler.market.demand.1")).hash()
+        let kinds = ["chandler.market.demand.1", "chandler.market.demand.2"];
+        self.ordered().write(Canon::of(kinds, self.wanted.gpus > 0)).hash()
     }
 }
 
@@ -162,6 +164,7 @@ mod tests {
         refused("wanted: wants no processor", &|d| d.wanted.cpu.0 = 0);
         refused("wanted: wants no processor or no memory", &|d| d.wanted.memory.0 = 0);
         refused("wanted: is more than", &|d| d.wanted.memory.0 = u64::MAX);
+        refused("wanted: is more than", &|d| d.wanted.gpus = 4_097);
         refused("cap: is out of range: write", &|d| d.cap.0 = -1);
         refused("cap: is out of range: write", &|d| d.cap.0 = i64::MAX);
         refused("candidates: is empty: write", &|d| d.candidates.clear());

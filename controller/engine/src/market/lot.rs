@@ -39,7 +39,7 @@ pub struct LotOffer {
 }
 
 /// The digest that an owner publishes before its offer is opened: of (offer, version, owner, rates, country, salt), in
-/// this order, in the canonical form of the market, as `chandler.market.offer.1`.
+/// this order, in the canonical form of the market, as `chandler.market.offer.1` (or `.2`, with a GPU-hour).
 pub fn commitment(lot: &LotOffer) -> Digest {
     commit(lot.offer, lot.version, lot.owner, lot.rates, &lot.country, lot.salt)
 }
@@ -50,7 +50,7 @@ pub fn commitment_of(offer: &Offer, salt: Digest) -> Digest {
 }
 
 fn commit(offer: OfferId, version: u64, owner: PartyId, rates: Rates, country: &str, salt: Digest) -> Digest {
-    Canon::new("chandler.market.offer.1")
+    Canon::of(["chandler.market.offer.1", "chandler.market.offer.2"], rates.gpu_hour.0 != 0)
         .raw(offer.as_bytes())
         .number(version)
         .raw(owner.as_bytes())
@@ -79,6 +79,11 @@ impl LotOffer {
 
     /// The hash of all that is laid before a clearing.
     pub(super) fn leaf(&self) -> Digest {
-        self.write(Canon::new("chandler.market.lot.1")).hash()
+        self.write(Canon::of(["chandler.market.lot.1", "chandler.market.lot.2"], self.has_gpus())).hash()
+    }
+
+    /// Whether GPUs are in it.
+    pub(super) const fn has_gpus(&self) -> bool {
+        self.free.gpus > 0 || self.rates.gpu_hour.0 != 0
     }
 }

@@ -13,7 +13,7 @@ use crate::site::Rates;
 pub use check::{check, check_rates};
 pub use window::open_until;
 
-/// Most that one core-hour or one GiB-hour may be asked for: a thousand units of the currency. A rate above is a slip
+/// Most that one core-hour, GiB-hour or GPU-hour may be asked for: a thousand units of the currency. A rate above is a slip
 /// of the pen, and sums over the largest machine stay far from the ends of the integers.
 pub const RATE_MAX: i64 = 1_000_000_000;
 /// Most windows of one offer.
@@ -28,9 +28,9 @@ pub const NOTICE_MAX: Micros = Micros::from_secs(31 * 86_400);
 pub enum OfferState {
     /// It can be bought.
     Active,
-    /// Its owner holds it back for now.
+    /// Its owner holds it back for now: nothing new is sold, and what was sold runs on under its lease.
     Paused,
-    /// All of it is sold.
+    /// All of it is sold. It is active again once something is free.
     Exhausted,
     /// Its time is over.
     Expired,
@@ -81,7 +81,7 @@ pub struct Offer {
     pub owner: PartyId,
     /// How it is.
     pub state: OfferState,
-    /// What is asked for, 0 to [`RATE_MAX`] each. One may be zero (memory that comes with the core); both only if
+    /// What is asked for, 0 to [`RATE_MAX`] each. Some may be zero (memory that comes with the core); all only if
     /// [`Offer::free`] says so.
     pub asked: Rates,
     /// That nothing is asked for on purpose: a rate that was forgotten must not give a machine away.
@@ -107,6 +107,9 @@ pub struct Offer {
     pub posted_at: Timestamp,
     /// Why it is in this state, when there is something to say.
     pub reason: String,
+    /// When its last window is over and it expires; none: it stands until it is withdrawn.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
 }
 
 #[cfg(test)]

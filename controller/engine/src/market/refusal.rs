@@ -37,6 +37,13 @@ pub enum Refusal {
         /// Predicted.
         has: Ppm,
     },
+    /// So many GPUs are not left of it.
+    NoGpus {
+        /// Wanted.
+        wanted: u32,
+        /// What is left.
+        free: u32,
+    },
     /// What is left of it does not hold what is wanted.
     NoRoom {
         /// What is left.
@@ -62,6 +69,7 @@ impl Refusal {
             Self::OwnerLeftOut => "ownerLeftOut",
             Self::Country(_) => "country",
             Self::Availability { .. } => "availability",
+            Self::NoGpus { .. } => "noGpus",
             Self::NoRoom { .. } => "noRoom",
             Self::OverCap { .. } => "overCap",
         }
@@ -80,6 +88,7 @@ impl fmt::Display for Refusal {
             Self::OwnerLeftOut => f.write_str("the buyer left its owner out"),
             Self::Country(country) => write!(f, "data would be in {}", clean(country, 2)),
             Self::Availability { least, has } => write!(f, "it will be there {has} of the time, wanted is {least}"),
+            Self::NoGpus { wanted, free } => write!(f, "{free} GPUs are left of it, wanted are {wanted}"),
             Self::NoRoom { free } => write!(f, "{} and {} are left of it", free.cpu, free.memory),
             Self::OverCap { rate } => write!(f, "{rate} an hour is above the cap"),
         }

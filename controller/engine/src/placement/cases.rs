@@ -89,6 +89,15 @@ fn every_rule_refuses_with_its_numbers_and_says_what_would_do() {
     check(spot(1, 10), wish().cost(8), "cost: 10.00 EUR/month > 8.00 EUR/month | sla.cost.max = \"10.00 EUR/month\"");
     check(spot(1, 10).taken(3_500), wish(), "capacity: free there is 0.5 of 1 cores | software.limits.cpu = 0.5");
     check(spot(1, 10).taken(4_000), wish(), "capacity: free there is 0 of 1 cores | ");
+    let mut gpus = wish();
+    gpus.terms.gpus_min = 2;
+    let taken = |n| {
+        let mut spot = spot(1, 10).gpus(2);
+        spot.reserved.gpus = n;
+        spot
+    };
+    check(taken(1), gpus.clone(), "capacity: free there is 1 of 2 GPUs | sla.capacity.gpus = 1");
+    check(taken(2), gpus, "capacity: free there is 0 of 2 GPUs | ");
 }
 
 #[test]
@@ -218,7 +227,7 @@ fn a_service_that_grows_needs_room_for_the_growth() {
     let mut grows = wish();
     grows.current = vec![HostId::from_random([1; 10])];
     let mut full = spot(1, 10).taken(4_000);
-    full.own = Some(Capacity { cpu: MilliCpu(500), memory: Bytes(1 << 30) });
+    full.own = Some(Capacity { cpu: MilliCpu(500), memory: Bytes(1 << 30), gpus: 0 });
     assert_eq!(
         said(&placed(&[full.clone()], &grows)),
         "no capacity: 1 of 1 host would serve it but is full now (nearest h-1: free there is 0.5 of 1 cores)",

@@ -81,7 +81,11 @@ pub(crate) fn spot(n: u8, price: i64) -> Spot {
         role: SiteRole::Remote,
         owner: OWNER,
         country: "DE".to_owned(),
-        rates: Rates { core_hour: MicroMoney(price * 1_000_000 / 730), gib_hour: MicroMoney(0) },
+        rates: Rates {
+            core_hour: MicroMoney(price * 1_000_000 / 730),
+            gib_hour: MicroMoney(0),
+            gpu_hour: MicroMoney(0),
+        },
         rtt: Some(Micros::from_millis(10)),
         availability: Ppm(990_000),
         reserved: Capacity::default(),

@@ -25,8 +25,7 @@ pub(super) struct Ask<'a> {
 impl<'a> Ask<'a> {
     /// The request as it is, on the fleet as it is.
     pub(super) fn new(request: &Request<'a>) -> Self {
-        let limits = request.spec.limits;
-        let wanted = Capacity { cpu: limits.cpu.unwrap_or_default(), memory: limits.memory.unwrap_or_default() };
+        let wanted = Capacity { gpus: request.terms.gpus_min, ..Capacity::of_limits(request.spec.limits) };
         Self { request: *request, wanted, held: wanted, empty: false }
     }
 }

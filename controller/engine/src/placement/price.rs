@@ -45,8 +45,8 @@ mod tests {
     fn a_month_has_730_hours() {
         let price =
             PriceTerms { offering: ("standard".to_owned(), 1), margin_percent: 20, management_hour: MicroMoney(1_000) };
-        let rates = Rates { core_hour: MicroMoney(10_000), gib_hour: MicroMoney(2_000) };
-        let month = monthly(rates, Capacity { cpu: MilliCpu(500), memory: Bytes(1 << 30) }, &price);
+        let rates = Rates { core_hour: MicroMoney(10_000), gib_hour: MicroMoney(2_000), gpu_hour: MicroMoney(0) };
+        let month = monthly(rates, Capacity { cpu: MilliCpu(500), memory: Bytes(1 << 30), gpus: 0 }, &price);
         assert_eq!(month.cost, MicroMoney(730 * 7_000));
         assert_eq!(month.margin, MicroMoney(730 * 1_400));
         assert_eq!(month.management, MicroMoney(730 * 1_000));

@@ -121,7 +121,7 @@ mod tests {
                 owner: if n == 3 { OWNER } else { CUSTOMER },
                 role: if n == 3 { SiteRole::Remote } else { SiteRole::Customer },
                 country: "CH".to_owned(),
-                rates: Rates { core_hour: MicroMoney(n.into()), gib_hour: MicroMoney(0) },
+                rates: Rates { core_hour: MicroMoney(n.into()), gib_hour: MicroMoney(0), gpu_hour: MicroMoney(0) },
                 version: 1,
                 home: None,
             };

@@ -84,15 +84,14 @@ const fn driver_name(kind: DriverKind) -> &'static str {
     }
 }
 
-/// The dimension in which `has` does not hold `wanted`: `0.2 of 0.5 cores`.
+/// Where `has` does not hold `wanted`: `0.2 of 0.5 cores`.
 fn short_of(has: Capacity, wanted: Capacity) -> String {
     let cpu = format!("{} of {} cores", cores(has.cpu), cores(wanted.cpu));
     let memory = format!("{} of {}", has.memory, size(wanted.memory));
-    match (has.cpu < wanted.cpu, has.memory < wanted.memory) {
-        (true, true) => format!("{cpu} and {memory}"),
-        (true, false) => cpu,
-        _ => memory,
-    }
+    let gpus = format!("{} of {}", has.gpus, count(wanted.gpus, "GPU"));
+    let all = [(has.cpu < wanted.cpu, cpu), (has.memory < wanted.memory, memory), (has.gpus < wanted.gpus, gpus)];
+    let short: Vec<&str> = all.iter().filter(|(is_short, _)| *is_short).map(|(_, text)| text.as_str()).collect();
+    listed(&short)
 }
 
 fn count(n: u32, noun: &str) -> String {
@@ -144,7 +143,12 @@ fn smaller(has: Capacity, wanted: Capacity) -> String {
     if has.memory < wanted.memory {
         changes.push(format!("software.limits.memory = \"{}\"", size(has.memory)));
     }
-    let is_nothing = (has.cpu < wanted.cpu && has.cpu.0 == 0) || (has.memory < wanted.memory && has.memory.0 == 0);
+    if has.gpus < wanted.gpus {
+        changes.push(format!("sla.capacity.gpus = {}", has.gpus));
+    }
+    let is_nothing = (has.cpu < wanted.cpu && has.cpu.0 == 0)
+        || (has.memory < wanted.memory && has.memory.0 == 0)
+        || (has.gpus < wanted.gpus && has.gpus == 0);
     if is_nothing { String::new() } else { changes.join(", ") }
 }
 
@@ -157,7 +161,9 @@ pub(super) fn distance(misfit: Misfit, ask: &Ask<'_>) -> u64 {
         Misfit::Cores(has) => under(has.into(), terms.cores_min.into()),
         Misfit::Gpus(has) => under(has.into(), terms.gpus_min.into()),
         Misfit::Offered(has) | Misfit::Full(has) => {
-            under(has.cpu.0.into(), ask.wanted.cpu.0.into()).max(under(has.memory.0, ask.wanted.memory.0))
+            let wanted = ask.wanted;
+            let most = under(has.cpu.0.into(), wanted.cpu.0.into()).max(under(has.memory.0, wanted.memory.0));
+            most.max(under(has.gpus.into(), wanted.gpus.into()))
         }
         Misfit::TooFar(p95) => over(p95.0, terms.p95_max.unwrap_or_default().0),
         Misfit::TooRare(reach) => under(reach.0.into(), terms.availability_min.unwrap_or_default().0.into()),

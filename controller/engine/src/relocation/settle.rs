@@ -243,12 +243,14 @@ fn put_reserved(
 fn keep(draft: &mut Draft<'_>, copy: &Assignment, service: &Service) {
     // A new price is a new epoch too: the agent goes on, and splits what it meters at that moment.
     let target = same_or(copy.target, owned(service));
-    let same = copy.spec == service.spec && copy.price == service.price && copy.target == target;
+    let reserved = service.reserved();
+    let same =
+        copy.spec == service.spec && copy.reserved == reserved && copy.price == service.price && copy.target == target;
     take_charge(draft, copy, service);
     if same && !copy.leaving {
         return;
     }
-    let (spec, reserved) = (service.spec.clone(), service.reserved());
+    let spec = service.spec.clone();
     let mut next = Assignment { leaving: false, target, spec, reserved, price: service.price.clone(), ..copy.clone() };
     if (next.reserved, &next.price) != (copy.reserved, &copy.price) {
         // Another tariff: it is metered from nothing again, and what is still to be reported of the old one is not lost.

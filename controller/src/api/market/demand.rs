@@ -20,7 +20,7 @@ use super::body::query;
 use super::error::not_found;
 use super::page::Wanted;
 use super::reply::{Answer, OK, Reply};
-use super::{page, party, shown_capacity, shown_rates, shown_rule};
+use super::{host, page, party, shown_rule, site};
 use crate::api::Api;
 use crate::api::access::Caller;
 
@@ -85,7 +85,7 @@ fn line(model: &Model, record: &Clearing) -> DemandLine {
         id: record.demand.id,
         at: Time(record.call.at),
         buyer: party::name_of(model, record.demand.buyer),
-        wanted: shown_capacity(record.demand.wanted),
+        wanted: host::capacity(record.demand.wanted),
         cap: money(model, record.demand.cap),
         fit: record.fit,
         winner: record.winner.as_ref().map(|w| award(model, w)),
@@ -131,7 +131,7 @@ fn wish(model: &Model, demand: &Demand) -> DemandWish {
         id: demand.id,
         buyer: party::name_of(model, demand.buyer),
         buyer_id: demand.buyer,
-        wanted: shown_capacity(demand.wanted),
+        wanted: host::capacity(demand.wanted),
         cap: money(model, demand.cap),
         candidates: named.collect(),
         countries: demand.countries.clone(),
@@ -149,7 +149,7 @@ fn award(model: &Model, award: &Award) -> ShownAward {
         version: award.version,
         owner: party::name_of(model, award.owner),
         owner_id: award.owner,
-        rates: shown_rates(model, award.rates),
+        rates: site::shown_rates(model, award.rates),
         posted: money(model, award.posted),
         paid: money(model, award.paid),
     }
@@ -178,8 +178,8 @@ fn lot(model: &Model, lot: &LotOffer) -> Lot {
         version: lot.version,
         owner: party::name_of(model, lot.owner),
         owner_id: lot.owner,
-        rates: shown_rates(model, lot.rates),
-        free: shown_capacity(lot.free),
+        rates: site::shown_rates(model, lot.rates),
+        free: host::capacity(lot.free),
         country: lot.country.clone(),
         availability_ppm: lot.availability,
         risk: money(model, lot.risk),

@@ -14,7 +14,7 @@ use super::body::query;
 use super::error::{Failure, malformed, not_found};
 use super::page::Wanted;
 use super::reply::{Answer, OK, Reply};
-use super::{party, shown_capacity, shown_rates, site};
+use super::{host, party, site};
 use crate::api::Api;
 use crate::api::access::Caller;
 
@@ -121,8 +121,8 @@ fn shown(model: &Model, lease: &Lease) -> Shown {
         site: site::name_of(model, lease.site),
         label: lease.label.clone(),
         service: lease.service,
-        capacity: shown_capacity(lease.capacity),
-        rates: shown_rates(model, lease.rates),
+        capacity: host::capacity(lease.capacity),
+        rates: site::shown_rates(model, lease.rates),
         state: shown_state(lease.state),
         since: Time(lease.since),
         made_at: Time(lease.made_at),

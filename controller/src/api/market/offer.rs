@@ -25,7 +25,7 @@ use super::error::{Failure, conflict, not_found};
 use super::idempotency::{Begun, begin};
 use super::page::Wanted;
 use super::reply::{Answer, CREATED, OK, Reply};
-use super::{party, shown_rates, shown_share, site};
+use super::{party, shown_share, site};
 use crate::api::access::Caller;
 use crate::api::{Api, Shared};
 
@@ -81,7 +81,7 @@ pub(in crate::api) async fn create(State(api): Api, caller: Caller, request: Req
 }
 
 #[utoipa::path(patch, path = "/api/v1/market/offers/{reference}", tag = "market", request_body = OfferChange,
-    description = "Holds for new leases; those that run keep what they were made under.",
+    description = "Holds for new leases; those that run keep what they were made under, but for a higher rate: that counts for them too once the notice that was agreed has passed.",
     params(("reference" = String, Path, description = "id, or name of its site")),
     responses((status = 200, body = Shown)))]
 pub(in crate::api) async fn update(
@@ -119,7 +119,7 @@ fn changed(draft: &mut Draft<'_>, before: &Offer, wanted: &OfferChange) -> Resul
     }
     let site =
         draft.model.sites.get(&before.site).cloned().ok_or_else(|| not_found("site", &before.site.to_string()))?;
-    let after = draw::changed(&draft.model, before, wanted)?;
+    let after = draw::changed(&draft.model, before, wanted, draft.now)?;
     if after == *before {
         return Ok(None);
     }
@@ -212,7 +212,7 @@ fn shown(model: &Model, posted: &Posted, now: Timestamp) -> Shown {
         owner: party::name_of(model, offer.owner),
         state: shown_state(offer.state),
         reason: offer.reason.clone(),
-        rates: shown_rates(model, offer.asked),
+        rates: site::shown_rates(model, offer.asked),
         free: offer.free,
         capacity: offer.capacity.map(shown_share),
         windows: offer.windows.iter().map(ToString::to_string).collect(),
@@ -221,6 +221,7 @@ fn shown(model: &Model, posted: &Posted, now: Timestamp) -> Shown {
         residency: offer.residency.clone(),
         availability: Quantity(offer.availability),
         price_notice: Span(offer.price_notice),
+        until: offer.until.map(Time),
         version: offer.version,
         posted_at: Time(offer.posted_at),
         commitment: posted.commitment,

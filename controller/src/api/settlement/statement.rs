@@ -75,8 +75,10 @@ fn shown(model: &Model, statement: &Statement) -> Shown {
         running_micros: l.running.0,
         core_hours_micros: l.core_hours_micros,
         gib_hours_micros: l.gib_hours_micros,
+        gpu_hours_micros: l.gpu_hours_micros,
         core_hour: money(l.rates.core_hour),
         gib_hour: money(l.rates.gib_hour),
+        gpu_hour: Some(money(l.rates.gpu_hour)),
         amount: money(l.amount),
     });
     let corrections = statement.corrections.iter().map(|c| ShownCorrection {

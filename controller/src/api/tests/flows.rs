@@ -236,9 +236,9 @@ async fn bills_and_books_of_an_idle_month() {
 }
 
 /// A stretch of use by acme, rated.
-fn usage(sequence: u64, service: &str, at: Timestamp, seconds: i64) -> UsageRow {
-    let reserved = Capacity { cpu: MilliCpu(500), memory: Bytes(256 << 20) };
-    let rates = Rates { core_hour: MicroMoney(20_000), gib_hour: MicroMoney(3_000) };
+pub(super) fn usage(sequence: u64, service: &str, at: Timestamp, seconds: i64) -> UsageRow {
+    let reserved = Capacity { cpu: MilliCpu(500), memory: Bytes(256 << 20), gpus: 0 };
+    let rates = Rates { core_hour: MicroMoney(20_000), gib_hour: MicroMoney(3_000), gpu_hour: MicroMoney(0) };
     let price =
         PriceTerms { offering: ("standard".to_owned(), 1), margin_percent: 20, management_hour: MicroMoney(1_000) };
     let running = Micros::from_secs(seconds);

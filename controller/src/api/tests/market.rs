@@ -26,6 +26,13 @@ fn rates(core: i64, gib: i64) -> Value {
     json!({ "coreHour": money(core), "gibHour": money(gib) })
 }
 
+/// Rates with this for a GPU-hour.
+fn gpu_hour(micros: impl Into<Value>) -> Value {
+    let mut all = rates(1, 1);
+    all["gpuHour"] = json!({ "micros": micros.into(), "currency": "EUR" });
+    all
+}
+
 fn offer(site: &str) -> Value {
     json!({ "site": site, "rates": rates(8_000, 1_000) })
 }
@@ -102,6 +109,40 @@ async fn an_offer_is_posted_changed_and_taken_back() {
 }
 
 #[tokio::test]
+async fn an_offer_ends_by_itself_when_its_time_is_over() {
+    let world = World::new().await;
+    let sweep = async || {
+        world.writer.transact("test", |draft| Ok::<_, ()>(chandler_engine::federation::sweep(draft))).await.unwrap()
+    };
+    let past = with(offer("rack"), &json!({ "until": "2026-11-22T11:00:00Z" }));
+    let refused = world.post(OPERATOR, OFFERS, past).await;
+    assert_eq!(refused.body["errors"][0]["pointer"], "until", "{}", refused.text);
+    let posted = world.post(OPERATOR, OFFERS, offer("rack")).await.expect(201);
+    let path = format!("{OFFERS}/{}", posted["id"].as_str().unwrap());
+    // The clock goes on by a second with each look at it.
+    let soon = json!({ "until": "2026-11-22T12:00:40Z" });
+    let ends = world.change("PATCH", OPERATOR, &path, Some("\"v1\""), soon.clone()).await.expect(200);
+    assert_eq!(ends["until"], soon["until"]);
+    assert_eq!(ends["closed"], json!({ "the offer ends soon": 1 }));
+    let mut looks = 0;
+    while world.get(OPERATOR, &path).await.expect(200)["state"] == "active" {
+        assert!(sweep().await.is_none_or(|due| due.0 > 0) && looks < 60, "it never ends");
+        looks += 1;
+    }
+    let over = world.get(OPERATOR, &path).await.expect(200);
+    assert_eq!((&over["state"], &over["reason"]), (&json!("expired"), &json!("its time is over")));
+    assert_eq!(over["commitment"], ends["commitment"], "its terms are the same");
+    let active = json!({ "state": "active" });
+    world.change("PATCH", OPERATOR, &path, Some("\"v2\""), active).await.refused("E0434");
+    let listed = world.get(OPERATOR, &format!("{OFFERS}?state=expired")).await.expect(200);
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1);
+    let subject = posted["id"].as_str().unwrap();
+    let events = world.get(OPERATOR, &format!("/api/v1/events?subject={subject}")).await.expect(200);
+    let told: Vec<_> = events["items"].as_array().unwrap().iter().map(|e| e["to"].as_str().unwrap()).collect();
+    assert_eq!(told, ["active", "changed", "expired"]);
+}
+
+#[tokio::test]
 async fn what_no_offer_may_say_is_refused_by_its_field() {
     let world = World::new().await;
     let rows = [
@@ -109,6 +150,11 @@ async fn what_no_offer_may_say_is_refused_by_its_field() {
         (json!({ "rates": rates(0, 0) }), "E0111", "rates"),
         (json!({ "rates": rates(1_000_000_001, 0) }), "E0111", "rates.coreHour"),
         (json!({ "rates": rates(0, i64::MAX) }), "E0111", "rates.gibHour"),
+        (json!({ "rates": gpu_hour(-1) }), "E0111", "rates.gpuHour"),
+        (json!({ "rates": gpu_hour(i64::MAX) }), "E0111", "rates.gpuHour"),
+        (json!({ "rates": gpu_hour("NaN") }), "E0110", "rates.gpuHour.micros"),
+        (json!({ "capacity": { "cpu": 1, "memory": "1 GiB", "gpus": 1 } }), "E0111", "capacity.gpus"),
+        (json!({ "capacity": { "cpu": 1, "memory": "1 GiB", "gpus": -1 } }), "E0110", "capacity.gpus"),
         (json!({ "free": true }), "E0111", "free"),
         (json!({ "rates": { "coreHour": "NaN", "gibHour": "NaN" } }), "E0110", "rates.coreHour"),
         (
@@ -231,7 +277,7 @@ async fn cleared(world: &World, number: u8, lots: Vec<LotOffer>) -> Clearing {
         let demand = Demand {
             id: AssignmentId::from_random([number; 10]),
             buyer: PartyId::from_random([1; 10]),
-            wanted: Capacity { cpu: MilliCpu(1_000), memory: Bytes(1 << 30) },
+            wanted: Capacity { cpu: MilliCpu(1_000), memory: Bytes(1 << 30), gpus: 0 },
             cap: MicroMoney(50_000),
             candidates: [2, 3].map(|n| Qualified { host: HostId::from_random([n; 10]), extra: MicroMoney(100) }).into(),
             countries: Vec::new(),
@@ -254,7 +300,10 @@ fn lot(world: &World, host: u8, rate: i64) -> LotOffer {
     let model = world.writer.snapshot();
     let host = model.hosts.get(&HostId::from_random([host; 10])).unwrap();
     let Posted { offer, salt, commitment } = model.offers_of(host.site).next().unwrap().clone();
-    assert_eq!(offer.asked, Rates { core_hour: MicroMoney(rate), gib_hour: MicroMoney(1_000) });
+    assert_eq!(
+        offer.asked,
+        Rates { core_hour: MicroMoney(rate), gib_hour: MicroMoney(1_000), gpu_hour: MicroMoney(0) }
+    );
     LotOffer {
         host: host.id,
         offer: offer.id,
@@ -344,7 +393,7 @@ async fn leases_of_both_sides_are_listed() {
                 site: SiteId::from_random([site; 10]),
                 service: ServiceId::from_random([n; 10]),
                 label: "notes".to_owned(),
-                capacity: Capacity { cpu: MilliCpu(2_000_000), memory: Bytes(1 << 30) },
+                capacity: Capacity { cpu: MilliCpu(2_000_000), memory: Bytes(1 << 30), gpus: 0 },
                 rates: Rates::default(),
                 demand: [0; 32],
                 state,

@@ -30,7 +30,7 @@ fn money(micros: i64) -> Value {
 
 fn used(sequence: u64, at: i64) -> UsageRow {
     let reserved = Capacity { cpu: MilliCpu(1_000), ..Capacity::default() };
-    let rates = Rates { core_hour: MicroMoney(3_600), gib_hour: MicroMoney(0) };
+    let rates = Rates { core_hour: MicroMoney(3_600), gib_hour: MicroMoney(0), gpu_hour: MicroMoney(0) };
     let price = PriceTerms { offering: ("lease".to_owned(), 1), margin_percent: 0, management_hour: MicroMoney(0) };
     let running = Micros::from_secs(1_000);
     UsageRow {

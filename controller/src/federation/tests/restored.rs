@@ -46,8 +46,8 @@ fn receipts(parties: &Parties, now: Timestamp) -> Vec<Receipt> {
             running: Micros::from_secs(3_600),
             cpu: Micros::ZERO,
             at: now,
-            reserved: Capacity { cpu: MilliCpu(1_000), memory: Bytes(0) },
-            rates: Rates { core_hour: EACH, gib_hour: MicroMoney(0) },
+            reserved: Capacity { cpu: MilliCpu(1_000), memory: Bytes(0), gpus: 0 },
+            rates: Rates { core_hour: EACH, gib_hour: MicroMoney(0), gpu_hour: MicroMoney(0) },
             amount: EACH,
         };
         let link = append(parties, head, used).unwrap();
@@ -60,7 +60,7 @@ fn receipts(parties: &Parties, now: Timestamp) -> Vec<Receipt> {
 /// The machine that was sold.
 async fn sells(seller: &House) {
     let put = |draft: &mut chandler_engine::draft::Draft<'_>| {
-        let rates = Rates { core_hour: EACH, gib_hour: MicroMoney(0) };
+        let rates = Rates { core_hour: EACH, gib_hour: MicroMoney(0), gpu_hour: MicroMoney(0) };
         let (name, country) = ("attic".to_owned(), "DE".to_owned());
         let (owner, role) = (PartyId::from_random([6; 10]), SiteRole::Remote);
         draft.put(Site { id: SITE, name, owner, role, country, rates, version: 1, home: None });

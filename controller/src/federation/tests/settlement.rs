@@ -28,8 +28,8 @@ async fn invents_use(seller: &House, buyer: PartyId) {
         seller: seller.api.federation.identity().trust_domain(),
         buyer: seller.api.writer.snapshot().partners.get(&buyer).unwrap().trust_domain.clone(),
     };
-    let rates = Rates { core_hour: MicroMoney(1_000), gib_hour: MicroMoney(0) };
-    let reserved = Capacity { cpu: MilliCpu(1_000), memory: Bytes(0) };
+    let rates = Rates { core_hour: MicroMoney(1_000), gib_hour: MicroMoney(0), gpu_hour: MicroMoney(0) };
+    let reserved = Capacity { cpu: MilliCpu(1_000), memory: Bytes(0), gpus: 0 };
     let (id, host, site) =
         (AssignmentId::from_random([3; 10]), HostId::from_random([2; 10]), SiteId::from_random([5; 10]));
     let put = move |draft: &mut chandler_engine::draft::Draft<'_>| {

@@ -65,14 +65,13 @@ fn text(r: &DemandRecord) -> String {
     let d = &r.demand;
     let currency = clean(&d.cap.currency, 3);
     let mut text = format!(
-        "demand {} of {}, {}, by {} v{}\nwants {} and {} on one of {} machines, for at most {} {currency} an hour\n",
+        "demand {} of {}, {}, by {} v{}\nwants {} on one of {} machines, for at most {} {currency} an hour\n",
         d.id,
         clean(&d.buyer, 64),
         moment(r.at),
         word::of(&r.rule),
         r.rules,
-        d.wanted.milli_cpu,
-        d.wanted.memory,
+        d.wanted,
         r.named,
         exact(&d.cap)
     );

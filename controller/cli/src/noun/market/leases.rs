@@ -6,6 +6,7 @@ use chandler_api::page::PageQuery;
 use clap::Args;
 
 use super::exact;
+use crate::noun::rates::costs;
 use crate::problem::Failure;
 use crate::session::Session;
 use crate::show::{Table, age, moment};
@@ -52,6 +53,8 @@ fn table(items: &[Lease]) -> Table {
         ">MEMORY",
         ">CORE-HOUR",
         ">GIB-HOUR",
+        "?>GPUS",
+        "?>GPU-HOUR",
         "WHY",
     ];
     let mut table = Table::new(&head);
@@ -70,6 +73,8 @@ fn table(items: &[Lease]) -> Table {
             l.capacity.memory.to_string(),
             exact(&l.rates.core_hour),
             exact(&l.rates.gib_hour),
+            if l.capacity.gpus > 0 { l.capacity.gpus.to_string() } else { String::new() },
+            costs(l.rates.gpu_hour.as_ref()).map(exact).unwrap_or_default(),
             ended.unwrap_or_else(|| format!("{ends}{}", l.reason)),
         ]);
     }

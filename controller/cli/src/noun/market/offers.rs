@@ -1,16 +1,19 @@
 //! Offers: shown, changed, held back and taken back.
 
+use std::str::FromStr;
+
 use chandler_api::client::all;
+use chandler_api::host::Capacity;
 use chandler_api::market::{Offer, OfferChange, OfferQuery, OfferState};
 use chandler_api::site::Rates;
-use chandler_api::value::{Quantity, Span};
+use chandler_api::value::{Quantity, Span, Time};
 use chandler_protocol::Micros;
 use chandler_protocol::unit::Ppm;
 use clap::Args;
 
 use super::{Share, exact, hours};
 use crate::confirm;
-use crate::noun::Amount;
+use crate::noun::rates::{RateChange, costs};
 use crate::problem::Failure;
 use crate::session::Session;
 use crate::show::{Facts, Table, moment};
@@ -19,16 +22,12 @@ use crate::word;
 /// What changes of an offer; the rest stays.
 #[derive(Debug, Args)]
 pub(super) struct SetArgs {
-    /// What is asked for one core for one hour, such as "0.004 EUR"
-    #[arg(long, value_name = "MONEY")]
-    core_hour: Option<Amount>,
-    /// What is asked for one GiB of memory for one hour, such as "0.0005 EUR"
-    #[arg(long, value_name = "MONEY")]
-    gib_hour: Option<Amount>,
+    #[command(flatten)]
+    rates: RateChange,
     /// Whether nothing is asked for, on purpose
     #[arg(long, value_name = "BOOL")]
     free: Option<bool>,
-    /// At most so much of each machine, such as "4 cores, 8 GiB", or all
+    /// At most so much of each machine, such as "4 cores, 8 GiB" or "4 cores, 8 GiB, 1 GPU", or all
     #[arg(long, value_name = "SHARE")]
     share: Option<Share>,
     /// When it is there, or always; may be given several times and replaces what there is
@@ -43,6 +42,9 @@ pub(super) struct SetArgs {
     /// How long before a higher rate counts for leases that run
     #[arg(long, value_name = "TIME")]
     price_notice: Option<Micros>,
+    /// When it ends for good, such as 2026-12-31T22:00:00Z, or never
+    #[arg(long, value_name = "TIME")]
+    until: Option<Until>,
     /// Country where data stays, as two letters
     #[arg(long, value_name = "CODE")]
     residency: Option<String>,
@@ -51,13 +53,26 @@ pub(super) struct SetArgs {
     availability: Option<Ppm>,
 }
 
+/// A time, or `never`.
+#[derive(Debug, Clone, Copy)]
+struct Until(Option<Time>);
+
+impl FromStr for Until {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim() == "never" { Ok(Self(None)) } else { time(text).map(|t| Self(Some(t))) }
+    }
+}
+
+/// A moment, as RFC 3339.
+pub(super) fn time(text: &str) -> Result<Time, String> {
+    serde_json::from_value(serde_json::Value::String(text.trim().to_owned())).map_err(|e| e.to_string())
+}
+
 impl SetArgs {
     /// The change, for an offer with these rates.
     fn change(self, before: &Rates) -> Result<OfferChange, Failure> {
-        let rates = (self.core_hour.is_some() || self.gib_hour.is_some()).then(|| Rates {
-            core_hour: self.core_hour.map_or_else(|| before.core_hour.clone(), |a| a.0),
-            gib_hour: self.gib_hour.map_or_else(|| before.gib_hour.clone(), |a| a.0),
-        });
+        let rates = self.rates.of(before);
         let change = OfferChange {
             rates,
             free: self.free,
@@ -68,10 +83,11 @@ impl SetArgs {
             residency: self.residency,
             availability: self.availability.map(Quantity),
             price_notice: self.price_notice.map(Span),
+            until: self.until.map(|u| u.0),
             ..OfferChange::default()
         };
         if change == OfferChange::default() {
-            let text = "say what changes: --core-hour, --gib-hour, --free, --share, --hours, --min-term, --notice, --price-notice, --residency or --availability";
+            let text = "say what changes: --core-hour, --gib-hour, --gpu-hour, --free, --share, --hours, --min-term, --notice, --price-notice, --until, --residency or --availability";
             return Err(Failure::Usage(text.to_owned()));
         }
         Ok(change)
@@ -117,8 +133,9 @@ pub(super) async fn list(session: &Session, query: OfferQuery) -> Result<(), Fai
     let items = all(page_of).await?;
     let empty = "no offers. Next: chandler market post --site SITE --core-hour \"0.004 EUR\" --gib-hour \"0.0005 EUR\"";
     session.out.list(&items, empty, || {
-        let head =
-            ["SITE", "STATE", ">CORE-HOUR", ">GIB-HOUR", "HOURS", "NOTICE", ">MACHINES", ">LEASES", "OWNER", "OFFER"];
+        let rates = [">CORE-HOUR", ">GIB-HOUR", "?>GPU-HOUR"];
+        let rest = ["HOURS", "NOTICE", ">MACHINES", ">LEASES", "OWNER", "OFFER"];
+        let head = [&["SITE", "STATE"][..], &rates, &rest].concat();
         let mut table = Table::new(&head);
         for o in &items {
             table.row([
@@ -126,6 +143,7 @@ pub(super) async fn list(session: &Session, query: OfferQuery) -> Result<(), Fai
                 word::of(&o.state),
                 exact(&o.rates.core_hour),
                 exact(&o.rates.gib_hour),
+                costs(o.rates.gpu_hour.as_ref()).map(exact).unwrap_or_default(),
                 o.windows.join(", "),
                 o.reclaim_notice.to_string(),
                 o.machines.to_string(),
@@ -140,7 +158,10 @@ pub(super) async fn list(session: &Session, query: OfferQuery) -> Result<(), Fai
 
 pub(super) fn show(session: &Session, offer: &Offer) -> Result<(), Failure> {
     session.out.object(offer, || {
-        let share = offer.capacity.map_or_else(|| "all".to_owned(), |c| format!("{} and {}", c.cpu, c.memory));
+        let share = offer.capacity.map_or_else(
+            || "all".to_owned(),
+            |c| Capacity { milli_cpu: c.cpu, memory: c.memory, gpus: c.gpus }.to_string(),
+        );
         let rate = |money: &chandler_api::value::Money| format!("{} {}", exact(money), money.currency);
         let mut facts = Facts::default();
         facts
@@ -151,12 +172,14 @@ pub(super) fn show(session: &Session, offer: &Offer) -> Result<(), Failure> {
             .add("why", &offer.reason)
             .add("core-hour", rate(&offer.rates.core_hour))
             .add("GiB-hour", rate(&offer.rates.gib_hour))
+            .add("GPU-hour", costs(offer.rates.gpu_hour.as_ref()).map(rate).unwrap_or_default())
             .add("share", format!("{share} of each machine"))
             .add("hours", offer.windows.join(", "))
             .add("promised", format!("{} of these hours", offer.availability.0))
             .add("minimum", offer.min_term.to_string())
             .add("notice", format!("{} before it is taken back", offer.reclaim_notice))
             .add("price", format!("{} before a higher rate counts", offer.price_notice))
+            .add("until", offer.until.map(moment).unwrap_or_default())
             .add("data stays", &offer.residency)
             .add("version", format!("{}, posted {}", offer.version, moment(offer.posted_at)))
             .add("committed", offer.commitment.to_string())

@@ -61,7 +61,8 @@ fn covered(coverage: &Coverage) -> String {
     let risk = &coverage.risk;
     let mut text = format!("\nwhat partners promise does not cover the SLA; at risk a month: {risk}");
     for gap in &coverage.gaps {
-        let _ = write!(text, "\n   {}: {}", clean(&gap.attribute, 64), clean(&gap.text, usize::MAX));
+        let (attribute, why) = (clean(&gap.attribute, 64), clean(&gap.text, usize::MAX));
+        let _ = write!(text, "\n   {attribute}: {why}; at risk a month: {}", gap.risk);
     }
     text
 }

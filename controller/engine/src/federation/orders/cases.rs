@@ -27,7 +27,7 @@ fn seller(leased: &[u8]) -> Model {
             site: SiteId::from_random([5; 10]),
             service: chandler_protocol::ServiceId::from_random([4; 10]),
             label: "notes".to_owned(),
-            capacity: Capacity { cpu: MilliCpu(8_000), memory: chandler_protocol::Bytes(1 << 40) },
+            capacity: Capacity { cpu: MilliCpu(8_000), memory: chandler_protocol::Bytes(1 << 40), gpus: 0 },
             rates: Default::default(),
             demand: [0; 32],
             state: LeaseState::Reserved,

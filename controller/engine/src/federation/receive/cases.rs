@@ -13,9 +13,12 @@ const SELLER: PartyId = PartyId::from_random([8; 10]);
 const LEASE: AssignmentId = AssignmentId::from_random([3; 10]);
 const HOST: HostId = HostId::from_random([2; 10]);
 const HOUR: i64 = 3_600;
-const RATES: Rates =
-    Rates { core_hour: chandler_protocol::MicroMoney(1_000_000), gib_hour: chandler_protocol::MicroMoney(0) };
-const CAPACITY: Capacity = Capacity { cpu: MilliCpu(3_600), memory: Bytes(0) };
+const RATES: Rates = Rates {
+    core_hour: chandler_protocol::MicroMoney(1_000_000),
+    gib_hour: chandler_protocol::MicroMoney(0),
+    gpu_hour: chandler_protocol::MicroMoney(0),
+};
+const CAPACITY: Capacity = Capacity { cpu: MilliCpu(3_600), memory: Bytes(0), gpus: 0 };
 
 fn parties() -> Parties {
     Parties { seller: "seller.example".to_owned(), buyer: "buyer.example".to_owned() }

@@ -13,30 +13,30 @@ use crate::partner::Partner;
 use crate::placement::example::spot;
 use crate::site::Rates;
 
-const HOUR: i64 = 3_600_000_000;
+pub(in crate::federation) const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
 const BUYER: PartyId = PartyId::from_random([8; 10]);
 
-fn site(n: u8) -> SiteId {
+pub(in crate::federation) fn site(n: u8) -> SiteId {
     SiteId::from_random([n; 10])
 }
 
-fn host(n: u8) -> HostId {
+pub(in crate::federation) fn host(n: u8) -> HostId {
     HostId::from_random([n; 10])
 }
 
-fn lease(n: u8) -> AssignmentId {
+pub(in crate::federation) fn lease(n: u8) -> AssignmentId {
     AssignmentId::from_random([n; 10])
 }
 
 /// A marketplace with the machines of two owners at these rates for a core-hour.
-struct Place {
-    model: Model,
-    now: Timestamp,
+pub(in crate::federation) struct Place {
+    pub(in crate::federation) model: Model,
+    pub(in crate::federation) now: Timestamp,
 }
 
 impl Place {
-    fn of(rates: &[i64]) -> Self {
+    pub(in crate::federation) fn of(rates: &[i64]) -> Self {
         let mut place = Self { model: Model::default(), now: Timestamp(DAY) };
         place.step(|draft| {
             let digest = Digest([0; 32]);
@@ -51,7 +51,7 @@ impl Place {
         place
     }
 
-    fn step<T>(&mut self, work: impl FnOnce(&mut Draft<'_>) -> T) -> T {
+    pub(in crate::federation) fn step<T>(&mut self, work: impl FnOnce(&mut Draft<'_>) -> T) -> T {
         let mut ids = || [7; 10];
         let mut draft = Draft::new(&self.model, self.now, "test", &mut ids);
         let done = work(&mut draft);
@@ -59,7 +59,7 @@ impl Place {
         done
     }
 
-    fn pass(&mut self, time: i64) {
+    pub(in crate::federation) fn pass(&mut self, time: i64) {
         self.now = Timestamp(self.now.0 + time);
     }
 
@@ -69,7 +69,7 @@ impl Place {
         let demand = Demand {
             service: ServiceId::from_random([4; 10]),
             label: "notes".to_owned(),
-            wanted: Capacity { cpu: MilliCpu(1_000), memory: Bytes(1 << 30) },
+            wanted: Capacity { cpu: MilliCpu(1_000), memory: Bytes(1 << 30), gpus: 0 },
             cap: MicroMoney(1_000_000_000),
             candidates,
         };
@@ -102,7 +102,7 @@ impl Place {
     }
 }
 
-fn partner() -> Partner {
+pub(in crate::federation) fn partner() -> Partner {
     Partner {
         party: BUYER,
         name: "buyer".to_owned(),
@@ -121,7 +121,7 @@ fn partner() -> Partner {
 
 fn offered(draft: &mut Draft<'_>, n: u8, rate: i64) {
     let owner = PartyId::from_random([n; 10]);
-    let rates = Rates { core_hour: MicroMoney(rate), gib_hour: MicroMoney(0) };
+    let rates = Rates { core_hour: MicroMoney(rate), gib_hour: MicroMoney(0), gpu_hour: MicroMoney(0) };
     let (name, country) = (format!("site-{n}"), "DE".to_owned());
     draft.put(Site { id: site(n), name, owner, role: SiteRole::Remote, country, rates, version: 1, home: None });
     let history = History::default().observe(true, Timestamp(0), Timestamp(0));
@@ -143,13 +143,14 @@ fn offered(draft: &mut Draft<'_>, n: u8, rate: i64) {
         version: 1,
         posted_at: Timestamp(0),
         reason: String::new(),
+        until: None,
     };
     draft.put(Posted::new(offer, Digest([n; 32])));
 }
 
 fn ask(place: &mut Place, n: u8, rate: i64) {
     let posted = place.model.offers[&OfferId::from_random([n; 10])].as_ref().clone();
-    let asked = Rates { core_hour: MicroMoney(rate), gib_hour: MicroMoney(0) };
+    let asked = Rates { core_hour: MicroMoney(rate), gib_hour: MicroMoney(0), gpu_hour: MicroMoney(0) };
     let offer = Offer { asked, version: posted.offer.version + 1, ..posted.offer };
     place.step(|draft| draft.put(Posted::new(offer, posted.salt)));
 }
@@ -298,14 +299,14 @@ mod bought {
     use crate::federation::term::{accepted, hear};
     use crate::federation::word::NextRates;
 
-    const RATES: Rates = Rates { core_hour: MicroMoney(1_000), gib_hour: MicroMoney(0) };
-    const DEAR: Rates = Rates { core_hour: MicroMoney(3_000), gib_hour: MicroMoney(0) };
+    const RATES: Rates = Rates { core_hour: MicroMoney(1_000), gib_hour: MicroMoney(0), gpu_hour: MicroMoney(0) };
+    const DEAR: Rates = Rates { core_hour: MicroMoney(3_000), gib_hour: MicroMoney(0), gpu_hour: MicroMoney(0) };
 
     fn word(next: Option<(Rates, i64)>) -> LeaseWord {
         LeaseWord {
             id: lease(10),
             host: host(1),
-            capacity: Capacity { cpu: MilliCpu(1_000), memory: Bytes(1 << 30) },
+            capacity: Capacity { cpu: MilliCpu(1_000), memory: Bytes(1 << 30), gpus: 0 },
             rates: RATES,
             state: LeaseState::Active,
             ends_in: None,

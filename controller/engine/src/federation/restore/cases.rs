@@ -15,8 +15,8 @@ const LEASE: AssignmentId = AssignmentId::from_random([3; 10]);
 const HOST: HostId = HostId::from_random([2; 10]);
 const SITE: SiteId = SiteId::from_random([5; 10]);
 const OWNER: PartyId = PartyId::from_random([6; 10]);
-const CAPACITY: Capacity = Capacity { cpu: MilliCpu(1_000), memory: Bytes(0) };
-const RATES: Rates = Rates { core_hour: MicroMoney(3_600_000), gib_hour: MicroMoney(0) };
+const CAPACITY: Capacity = Capacity { cpu: MilliCpu(1_000), memory: Bytes(0), gpus: 0 };
+const RATES: Rates = Rates { core_hour: MicroMoney(3_600_000), gib_hour: MicroMoney(0), gpu_hour: MicroMoney(0) };
 
 fn partner() -> Partner {
     Partner {

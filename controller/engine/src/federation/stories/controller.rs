@@ -196,7 +196,7 @@ impl Controller {
         self.transact(|draft| {
             let mut known = spot(n, 0).host;
             known.site = site(n);
-            let rates = Rates { core_hour: MicroMoney(core_hour), gib_hour: MicroMoney(7) };
+            let rates = Rates { core_hour: MicroMoney(core_hour), gib_hour: MicroMoney(7), gpu_hour: MicroMoney(0) };
             draft.put(Site {
                 id: site(n),
                 name: format!("site-{n}"),
@@ -220,12 +220,13 @@ impl Controller {
                 site: site(n),
                 owner: OWNER,
                 state: OfferState::Active,
-                asked: Rates { core_hour: MicroMoney(core_hour), gib_hour: MicroMoney(7) },
+                asked: Rates { core_hour: MicroMoney(core_hour), gib_hour: MicroMoney(7), gpu_hour: MicroMoney(0) },
                 free: false,
                 capacity: None,
                 windows: vec!["daily 00:00-24:00 UTC".parse().unwrap()],
                 min_term: Micros::from_secs(60),
                 reclaim_notice: notice,
+                until: None,
                 residency: "DE".to_owned(),
                 availability: Ppm(999_000),
                 price_notice: Micros::from_secs(86_400),

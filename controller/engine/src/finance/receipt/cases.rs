@@ -85,6 +85,7 @@ fn numbers_that_no_ledger_holds_get_no_receipt() {
     check(|u| u.cpu.0 = -1, "cpu");
     check(|u| u.amount.0 = AMOUNT_MAX + 1, "amount");
     check(|u| u.rates.gib_hour.0 = -1, "rates");
+    check(|u| u.rates.gpu_hour.0 = -1, "rates");
 }
 
 /// Receipts are kept for years: the hash of one that was made may never change.
@@ -93,12 +94,20 @@ fn the_hash_is_the_same_for_ever() {
     let golden = "1e538ab02d0372745fc88b0ccca6a9dd8516fdc37ea981ab4560472cf9cfbcc1";
     assert_eq!(chain(1)[0].hash.to_string(), golden);
     assert_eq!(encode(&chain(1)[0]).len(), 236);
+    // What came later is left out where it is nothing, and else stands at the end.
+    let mut later = chain(1).remove(0);
+    (later.used.reserved.gpus, later.used.rates.gpu_hour) = (2, MicroMoney(70_000));
+    let bytes = encode(&later);
+    assert_eq!(
+        (&bytes[..236], &bytes[236..]),
+        (&encode(&chain(1)[0])[..], &[0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0, 8, 0, 0, 0, 0, 0, 1, 0x11, 0x70][..])
+    );
 }
 
 proptest! {
     /// Whatever is changed in one link, at any place, does not go unseen.
     #[test]
-    fn no_change_goes_unseen(at in 0_usize..6, which in 0_usize..12, by in 1_i64..1_000_000_000) {
+    fn no_change_goes_unseen(at in 0_usize..6, which in 0_usize..14, by in 1_i64..1_000_000_000) {
         let mut links = chain(6);
         let receipt = &mut links[at];
         let used = &mut receipt.used;
@@ -115,6 +124,8 @@ proptest! {
             8 => used.rates.core_hour.0 += by,
             9 => used.rates.gib_hour.0 += by,
             10 => used.amount.0 += by,
+            11 => used.reserved.gpus += small,
+            12 => used.rates.gpu_hour.0 += by,
             _ => used.lease = AssignmentId::from_random([77; 10]),
         }
         prop_assert!(verify(&parties(), Head::start(&parties()), &links).is_err());

@@ -10,6 +10,12 @@ use crate::market::demand::Demand;
 use crate::service::PriceTerms;
 use crate::site::Rates;
 
+/// One of the rates.
+type Of = fn(&mut Rates) -> &mut MicroMoney;
+
+/// All of them, in the order in which they take up what is left.
+const EACH: [Of; 3] = [|r| &mut r.core_hour, |r| &mut r.gib_hour, |r| &mut r.gpu_hour];
+
 /// The winner and its pay.
 pub(super) fn award(rule: Rule, demand: &Demand, judged: &Judged<'_>) -> Option<Award> {
     let winner = judged.fits.first()?;
@@ -49,31 +55,35 @@ impl Award {
     }
 
     /// The pay as rates alone, for who keeps nothing else: each at least as posted, and an hour of `wanted` comes to
-    /// at most what is paid. Short of it by less than the number of its cores or of its GiB, whichever is less, in
+    /// at most what is paid. Short of it by less than the number of its cores, GiB or GPUs, whichever is least, in
     /// millionths of the currency: rates are whole. What is posted is never changed.
     pub fn scaled_rates(&self, wanted: Capacity) -> Rates {
         let hourly = Hourly::new(wanted);
         if self.paid <= self.posted {
             return self.rates;
         }
-        // First in proportion, then what is left by cores, then by memory: each step is the most that still fits.
+        // First in proportion, then what is left by cores, by memory, by GPUs: each step is the most that still fits.
         let scale = |rate: MicroMoney| {
             let posted = i128::from(self.posted.0.max(1));
             let scaled = (i128::from(rate.0) * i128::from(self.paid.0)).div_euclid(posted);
             MicroMoney(i64::try_from(scaled).unwrap_or(AMOUNT_MAX).clamp(rate.0, AMOUNT_MAX))
         };
-        let mut rates = Rates { core_hour: scale(self.rates.core_hour), gib_hour: scale(self.rates.gib_hour) };
+        let Rates { core_hour, gib_hour, gpu_hour } = self.rates;
+        let mut rates = Rates { core_hour: scale(core_hour), gib_hour: scale(gib_hour), gpu_hour: scale(gpu_hour) };
         if hourly.cost(rates) > self.paid {
             rates = self.rates;
         }
-        // A rate that costs nothing, because there is hardly any of it, would have no end.
-        let counts = |one: Rates| hourly.cost(one).0 > 0;
-        let all = MicroMoney(AMOUNT_MAX);
-        if counts(Rates { core_hour: all, gib_hour: MicroMoney(0) }) {
-            rates.core_hour = most(rates.core_hour, |core_hour| hourly.cost(Rates { core_hour, ..rates }) <= self.paid);
-        }
-        if counts(Rates { core_hour: MicroMoney(0), gib_hour: all }) {
-            rates.gib_hour = most(rates.gib_hour, |gib_hour| hourly.cost(Rates { gib_hour, ..rates }) <= self.paid);
+        let with = |mut rates: Rates, of: Of, rate: MicroMoney| {
+            *of(&mut rates) = rate;
+            rates
+        };
+        for of in EACH {
+            // A rate that costs nothing, because there is hardly any of it, would have no end.
+            if hourly.cost(with(Rates::default(), of, MicroMoney(AMOUNT_MAX))).0 > 0 {
+                let least = *of(&mut rates);
+                let rate = most(least, |rate| hourly.cost(with(rates, of, rate)) <= self.paid);
+                rates = with(rates, of, rate);
+            }
         }
         rates
     }
@@ -96,8 +106,8 @@ mod tests {
 
     use super::*;
 
-    fn award_of(wanted: Capacity, core: i64, gib: i64, premium: i64) -> Award {
-        let rates = Rates { core_hour: MicroMoney(core), gib_hour: MicroMoney(gib) };
+    fn award_of(wanted: Capacity, [core, gib, gpu]: [i64; 3], premium: i64) -> Award {
+        let rates = Rates { core_hour: MicroMoney(core), gib_hour: MicroMoney(gib), gpu_hour: MicroMoney(gpu) };
         let posted = Hourly::new(wanted).cost(rates);
         Award {
             host: HostId::from_random([1; 10]),
@@ -112,8 +122,8 @@ mod tests {
 
     #[test]
     fn a_premium_is_paid_by_the_hour() {
-        let wanted = Capacity { cpu: MilliCpu(2_000), memory: Bytes(4 << 30) };
-        let award = award_of(wanted, 8_000, 1_000, 501);
+        let wanted = Capacity { cpu: MilliCpu(2_000), memory: Bytes(4 << 30), gpus: 0 };
+        let award = award_of(wanted, [8_000, 1_000, 0], 501);
         assert_eq!(
             (award.posted, award.paid, award.premium()),
             (MicroMoney(20_000), MicroMoney(20_501), MicroMoney(501))
@@ -125,12 +135,25 @@ mod tests {
         assert_eq!(Hourly::new(wanted).cost(scaled), MicroMoney(20_500), "{scaled:?}");
     }
 
+    #[test]
+    fn a_premium_raises_the_rates_that_count_and_no_other() {
+        let wanted = Capacity { cpu: MilliCpu(2_000), memory: Bytes(4 << 30), gpus: 1 };
+        let scaled = award_of(wanted, [8_000, 1_000, 100_000], 60_000).scaled_rates(wanted);
+        // 120,000 are posted and 180,000 paid: each half as much again.
+        let half_more =
+            Rates { core_hour: MicroMoney(12_000), gib_hour: MicroMoney(1_500), gpu_hour: MicroMoney(150_000) };
+        assert_eq!(scaled, half_more);
+        // A GPU takes up what whole rates of cores and memory cannot.
+        let odd = award_of(wanted, [8_000, 1_000, 100_000], 501);
+        assert_eq!(Hourly::new(wanted).cost(odd.scaled_rates(wanted)), odd.paid);
+    }
+
     proptest! {
         /// Quickly computed, it is what rating says of an hour.
         #[test]
-        fn an_hour_is_rated_as_finance_rates_it(cpu in 1_u32..100_000_000, memory in 1_u64..(100 << 40), core in 0_i64..=1_000_000_000, gib in 0_i64..=1_000_000_000) {
-            let wanted = Capacity { cpu: MilliCpu(cpu), memory: Bytes(memory) };
-            let award = award_of(wanted, core, gib, 0);
+        fn an_hour_is_rated_as_finance_rates_it(cpu in 1_u32..100_000_000, memory in 1_u64..(100 << 40), core in 0_i64..=1_000_000_000, gib in 0_i64..=1_000_000_000, gpus in 0_u32..=4_096, gpu in 0_i64..=1_000_000_000) {
+            let wanted = Capacity { cpu: MilliCpu(cpu), memory: Bytes(memory), gpus };
+            let award = award_of(wanted, [core, gib, gpu], 0);
             prop_assert_eq!(award.charge(Micros::from_secs(3_600), wanted), award.posted);
         }
 
@@ -138,14 +161,14 @@ mod tests {
         #[test]
         fn scaled_rates_stay_between_posted_and_paid(
             cpu in 1_u32..64_000, memory in (1_u64 << 20)..(64 << 30), core in 0_i64..100_000, gib in 0_i64..100_000,
-            premium in 0_i64..1_000_000,
+            premium in 0_i64..1_000_000, gpus in 0_u32..9, gpu in 0_i64..1_000_000,
         ) {
-            let wanted = Capacity { cpu: MilliCpu(cpu), memory: Bytes(memory) };
-            let award = award_of(wanted, core, gib, premium);
+            let wanted = Capacity { cpu: MilliCpu(cpu), memory: Bytes(memory), gpus };
+            let award = award_of(wanted, [core, gib, gpu], premium);
             let hour = Micros::from_secs(3_600);
             prop_assert_eq!(award.charge(hour, wanted), award.paid);
             let rates = award.scaled_rates(wanted);
-            prop_assert!(rates.core_hour.0 >= core && rates.gib_hour.0 >= gib);
+            prop_assert!(rates.core_hour.0 >= core && rates.gib_hour.0 >= gib && rates.gpu_hour.0 >= gpu);
             let cost = Hourly::new(wanted).cost(rates);
             prop_assert!(cost >= award.posted && cost <= award.paid);
             let step = i64::from(cpu.div_ceil(1_000)).min(i64::try_from(memory.div_ceil(1 << 30)).unwrap());

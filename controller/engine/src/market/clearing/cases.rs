@@ -118,6 +118,39 @@ fn each_rule_refuses_in_its_own_words() {
 }
 
 #[test]
+fn a_gpu_has_a_rate_that_counts_where_one_is_wanted() {
+    let gpus = |n, rate, gpu_hour, free| {
+        with(lot(n, rate), |l| (l.rates.gpu_hour, l.free.gpus) = (MicroMoney(gpu_hour), free))
+    };
+    // Alone the first is cheaper, with a GPU the second; the third has none left.
+    let lots = [gpus(1, 700, 900, 2), gpus(2, 800, 500, 1), gpus(3, 100, 0, 0)];
+    let mut wanted = demand(5_000, &[(1, 0), (2, 0)]);
+    assert_eq!(won(SecondScore, &wanted, &lots), Some((1, 800)));
+    wanted = Demand { candidates: demand(5_000, &[(1, 0), (2, 0), (3, 0)]).candidates, ..wanted };
+    wanted.wanted.gpus = 1;
+    assert_eq!(won(PostedRate, &wanted, &lots), Some((2, 1_300)));
+    assert_eq!(won(SecondScore, &wanted, &lots), Some((2, 1_600)));
+    let record = cleared(PostedRate, &wanted, &lots);
+    assert_eq!(refused(&record, 3), Some("noGpus"));
+    // It is committed to, and part of the record.
+    let mut lower = lots.clone();
+    lower[1].rates.gpu_hour = MicroMoney(1);
+    assert_eq!(refused(&cleared(PostedRate, &wanted, &lower), 2), Some("commitment"));
+    let mut forged = record.clone();
+    forged.ranked[0].lot.rates.gpu_hour = MicroMoney(499);
+    assert_ne!(forged.compute_hash(), record.hash);
+    check_rates_of(&lots);
+}
+
+/// Rates of a GPU-hour that no market takes.
+fn check_rates_of(lots: &[LotOffer]) {
+    for bad in [-1, 1_000_000_001, i64::MAX, i64::MIN] {
+        let lots = [with(lots[0].clone(), |l| l.rates.gpu_hour = MicroMoney(bad))];
+        assert_eq!(refused(&cleared(PostedRate, &demand(5_000, &[(1, 0)]), &lots), 1), Some("outOfRange"), "{bad}");
+    }
+}
+
+#[test]
 fn of_two_offers_for_a_machine_the_first_that_is_good_counts() {
     let at_one = |n, rate| with(lot(n, rate), |l| l.host = HostId::from_random([1; 10]));
     let wanted = demand(5_000, &[(1, 0)]);

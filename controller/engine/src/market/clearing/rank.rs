@@ -19,6 +19,7 @@ use crate::site::Rates;
 pub struct Hourly {
     core_hours_micros: i64,
     gib_hours_micros: i64,
+    gpu_hours_micros: i64,
 }
 
 impl Hourly {
@@ -26,13 +27,22 @@ impl Hourly {
     pub fn new(wanted: Capacity) -> Self {
         let terms = PriceTerms { offering: (String::new(), 0), margin_percent: 0, management_hour: MicroMoney(0) };
         let charge = rate(Micros::from_secs(3_600), wanted, Rates::default(), &terms);
-        Self { core_hours_micros: charge.core_hours_micros, gib_hours_micros: charge.gib_hours_micros }
+        Self {
+            core_hours_micros: charge.core_hours_micros,
+            gib_hours_micros: charge.gib_hours_micros,
+            gpu_hours_micros: charge.gpu_hours_micros,
+        }
     }
 
     /// What rates come to: what [`rate`] says of an hour, to the millionth.
     pub fn cost(&self, rates: Rates) -> MicroMoney {
         let part = |amount: i64, rate: MicroMoney| i128::from(amount) * i128::from(rate.0.max(0));
-        let sum = part(self.core_hours_micros, rates.core_hour) + part(self.gib_hours_micros, rates.gib_hour);
+        let parts = [
+            part(self.core_hours_micros, rates.core_hour),
+            part(self.gib_hours_micros, rates.gib_hour),
+            part(self.gpu_hours_micros, rates.gpu_hour),
+        ];
+        let sum = parts.into_iter().fold(0, i128::saturating_add);
         let cost = round_div(sum, 1_000_000).min(i128::from(AMOUNT_MAX));
         MicroMoney(i64::try_from(cost).unwrap_or(AMOUNT_MAX))
     }
@@ -103,6 +113,10 @@ fn qualify<'b>(
     }
     if let Some(least) = demand.availability_min.filter(|least| lot.availability < *least) {
         return Err(Refusal::Availability { least, has: lot.availability });
+    }
+    let Capacity { gpus: free, .. } = lot.free;
+    if free < demand.wanted.gpus {
+        return Err(Refusal::NoGpus { wanted: demand.wanted.gpus, free });
     }
     if !lot.free.holds(demand.wanted) {
         return Err(Refusal::NoRoom { free: lot.free });

@@ -7,6 +7,7 @@ use chandler_protocol::Digest;
 use super::super::book::Book;
 use super::super::canon::Canon;
 use super::super::demand::Demand;
+use super::super::lot::LotOffer;
 use super::super::refusal::Refusal;
 use super::award::award;
 use super::rank::{Scored, judge, tie};
@@ -79,10 +80,11 @@ fn cut(demand: &Demand, ranked: &[Candidate], refused: &[Refused], runner_up: Op
 
 impl Clearing {
     /// The hash that the record should have: of all its fields but the hash, in their order, as
-    /// `chandler.market.clearing.1`. A refusal is written as its name in the API and its sentence.
+    /// `chandler.market.clearing.1`, or `.2` with GPUs. A refusal is written as its name in the API and its sentence.
     pub fn compute_hash(&self) -> Digest {
         let Call { rule, seed, at, previous } = self.call;
-        let to = Canon::new("chandler.market.clearing.1").text(rule.as_str()).digest(seed);
+        let kinds = ["chandler.market.clearing.1", "chandler.market.clearing.2"];
+        let to = Canon::of(kinds, self.has_gpus()).text(rule.as_str()).digest(seed);
         let to = to.raw(&at.0.to_le_bytes()).digest(previous).number(u64::from(self.version));
         let to = self.demand.write(to).digest(self.demand_digest).number(self.named);
         let to = to.digest(self.lots_digest).number(self.lots).number(self.fit);
@@ -92,6 +94,13 @@ impl Clearing {
         let to = to.list(&refusals, |to, (rule, count)| to.text(rule).number(**count));
         let to = to.optional(self.winner.as_ref(), |to, w| w.write(to));
         to.optional(self.runner_up.as_ref(), |to, c| c.write(to)).hash()
+    }
+
+    fn has_gpus(&self) -> bool {
+        let fits = self.ranked.iter().chain(&self.runner_up).map(|c| &c.lot);
+        let mut lots = fits.chain(self.refused.iter().map(|r| &r.lot));
+        let is_paid = self.winner.is_some_and(|w| w.rates.gpu_hour.0 != 0);
+        self.demand.wanted.gpus > 0 || is_paid || lots.any(LotOffer::has_gpus)
     }
 }
 

@@ -63,7 +63,11 @@ fn each_other_gap_has_its_price() {
     check(|s| s.residency = "US".to_owned(), (Attribute::Residency, CREDIT));
     check(|s| s.p95 = Some(Micros::from_millis(100)), (Attribute::Interactivity, CREDIT / 2));
     check(|s| s.p95 = None, (Attribute::Interactivity, CREDIT / 10));
-    check(|s| s.credit = MicroMoney(CREDIT / 2), (Attribute::Credit, CREDIT / 2 / 10));
+    // Who promises as much backs the promise, whatever it owes when it breaks its own.
+    assert_eq!(gaps(&customer(), &[SuppliedTerms { credit: MicroMoney(0), ..seller("one", 995_000) }], 1), []);
+    let weaker = SuppliedTerms { credit: MicroMoney(CREDIT / 2), ..seller("one", 990_000) };
+    let expect = [(Attribute::Availability, CREDIT / 2), (Attribute::Credit, CREDIT / 2 / 10)];
+    assert_eq!(gaps(&customer(), &[weaker], 1), expect);
     assert_eq!(
         gaps(&customer(), &[], 1),
         [(Attribute::Replicas, CREDIT), (Attribute::Availability, 9_950_000), (Attribute::Credit, CREDIT)]

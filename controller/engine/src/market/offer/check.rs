@@ -47,16 +47,17 @@ pub fn check(offer: &Offer, machine: Capacity) -> Result<(), FieldError> {
 /// # Errors
 /// The first that is not.
 pub fn check_rates(rates: Rates) -> Result<(), FieldError> {
-    for (field, rate) in [("asked.coreHour", rates.core_hour), ("asked.gibHour", rates.gib_hour)] {
-        if rate.0 < 0 {
-            return Err(wrong(field, "is negative: write an amount of at least 0"));
-        }
-        if rate.0 > RATE_MAX {
-            let most = MicroMoney(RATE_MAX);
-            return Err(wrong(field, format!("is {rate}, more than any machine is worth: write at most {most}")));
-        }
+    let Some((name, rate)) = rates.out_of_range(RATE_MAX) else { return Ok(()) };
+    let field = match name {
+        "coreHour" => "asked.coreHour",
+        "gibHour" => "asked.gibHour",
+        _ => "asked.gpuHour",
+    };
+    if rate.0 < 0 {
+        return Err(wrong(field, "is negative: write an amount of at least 0"));
     }
-    Ok(())
+    let most = MicroMoney(RATE_MAX);
+    Err(wrong(field, format!("is {rate}, more than any machine is worth: write at most {most}")))
 }
 
 fn check_capacity(wanted: Option<Capacity>, machine: Capacity) -> Result<(), FieldError> {
@@ -71,12 +72,15 @@ fn check_capacity(wanted: Option<Capacity>, machine: Capacity) -> Result<(), Fie
         return Err(wrong("capacity.memory", format!("is zero: {source}")));
     }
     let more = |what: String, has: String| format!("{what} is more than the machine gives: write at most {has}");
-    let Capacity { cpu: MilliCpu(cpu), memory } = offered;
+    let Capacity { cpu: MilliCpu(cpu), memory, gpus } = offered;
     if cpu > machine.cpu.0 {
         return Err(wrong("capacity.cpu", more(offered.cpu.to_string(), machine.cpu.to_string())));
     }
     if memory > machine.memory {
         return Err(wrong("capacity.memory", more(memory.to_string(), machine.memory.to_string())));
+    }
+    if gpus > machine.gpus {
+        return Err(wrong("capacity.gpus", more(format!("{gpus} GPUs"), machine.gpus.to_string())));
     }
     Ok(())
 }
@@ -130,7 +134,7 @@ mod tests {
     use super::super::OfferState;
     use super::*;
 
-    const MACHINE: Capacity = Capacity { cpu: MilliCpu(4_000), memory: Bytes(8 << 30) };
+    const MACHINE: Capacity = Capacity { cpu: MilliCpu(4_000), memory: Bytes(8 << 30), gpus: 1 };
 
     fn offer() -> Offer {
         Offer {
@@ -138,7 +142,7 @@ mod tests {
             site: SiteId::from_random([2; 10]),
             owner: PartyId::from_random([3; 10]),
             state: OfferState::Active,
-            asked: Rates { core_hour: MicroMoney(8_000), gib_hour: MicroMoney(1_000) },
+            asked: Rates { core_hour: MicroMoney(8_000), gib_hour: MicroMoney(1_000), gpu_hour: MicroMoney(0) },
             free: false,
             capacity: None,
             windows: vec!["daily 22:00-06:00 Europe/Berlin".parse().unwrap()],
@@ -150,6 +154,7 @@ mod tests {
             version: 1,
             posted_at: Timestamp(0),
             reason: String::new(),
+            until: None,
         }
     }
 
@@ -181,10 +186,15 @@ mod tests {
             let text = said(change);
             assert!(text.starts_with(expect), "{expect:?} was said as {text:?}");
         };
-        let cap = |cpu, memory| Some(Capacity { cpu: MilliCpu(cpu), memory: Bytes(memory) });
+        let cap = |cpu, memory| Some(Capacity { cpu: MilliCpu(cpu), memory: Bytes(memory), gpus: 0 });
         refused("asked.coreHour: is negative: write", &|o| o.asked.core_hour = MicroMoney(-1));
         refused("asked.gibHour: is 1000.01, more than", &|o| o.asked.gib_hour = MicroMoney(RATE_MAX + 10_000));
         refused("asked.coreHour: is 9223372036854.78", &|o| o.asked.core_hour = MicroMoney(i64::MAX));
+        refused("asked.gpuHour: is negative: write", &|o| o.asked.gpu_hour = MicroMoney(i64::MIN));
+        refused("asked.gpuHour: is 1000.01, more than", &|o| o.asked.gpu_hour = MicroMoney(RATE_MAX + 10_000));
+        refused("capacity.gpus: 2 GPUs is more than the machine gives: write at most 1", &|o| {
+            o.capacity = Some(Capacity { gpus: 2, ..MACHINE });
+        });
         refused("asked: asks for nothing: write", &|o| o.asked = Rates::default());
         refused("free: the offer is free and asks", &|o| o.free = true);
         refused("capacity.cpu: is zero: write", &|o| o.capacity = cap(0, 1));
@@ -229,8 +239,8 @@ mod tests {
             let mut offer = offer();
             // Half of the numbers are made small, so that many offers get past the first check.
             let pick = |small: bool, value: i64| if small { value.rem_euclid(3_600_000_000) / 4 } else { value };
-            offer.asked = Rates { core_hour: MicroMoney(pick(small[0], core)), gib_hour: MicroMoney(pick(small[0], gib)) };
-            offer.capacity = Some(if small[1] { MACHINE } else { Capacity { cpu: MilliCpu(cpu), memory: Bytes(memory) } });
+            offer.asked = Rates { core_hour: MicroMoney(pick(small[0], core)), gib_hour: MicroMoney(pick(small[0], gib)), gpu_hour: MicroMoney(0) };
+            offer.capacity = Some(if small[1] { MACHINE } else { Capacity { cpu: MilliCpu(cpu), memory: Bytes(memory), gpus: 0 } });
             offer.min_term = Micros(pick(small[2], term));
             offer.reclaim_notice = Micros(pick(small[3], reclaim));
             offer.price_notice = Micros(pick(small[3], price));

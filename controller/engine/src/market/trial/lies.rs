@@ -65,13 +65,15 @@ impl Market {
     fn random(rule: Rule, numbers: &mut Numbers) -> Self {
         // Every other market counts in a few millionths: there, scores are equal and caps are met often.
         let coarse = numbers.below(2) == 0;
-        let (core, gib, extra, risk, cap) =
-            if coarse { (5, 3, 3, 2, 10) } else { (20_000, 4_000, 5_000, 2_000, 60_000) };
+        let (core, gib, gpu, extra, risk, cap) =
+            if coarse { (5, 3, 4, 3, 2, 10) } else { (20_000, 4_000, 30_000, 5_000, 2_000, 60_000) };
+        // Two of three want no GPU, and what is asked for one does not count.
+        let gpus = numbers.below(3) / 2;
         let wanted = if coarse {
-            Capacity { cpu: MilliCpu(1_000), memory: Bytes(1 << 30) }
+            Capacity { cpu: MilliCpu(1_000), memory: Bytes(1 << 30), gpus }
         } else {
             let memory = u64::from(1 + numbers.below(64)) * (256 << 20);
-            Capacity { cpu: MilliCpu(250 * (1 + numbers.below(32))), memory: Bytes(memory) }
+            Capacity { cpu: MilliCpu(250 * (1 + numbers.below(32))), memory: Bytes(memory), gpus }
         };
         let mut lots = Vec::new();
         let mut candidates = Vec::new();
@@ -81,7 +83,11 @@ impl Market {
                 offer: OfferId::from_random(numbers.id()),
                 version: 1,
                 owner: PartyId::from_random(numbers.id()),
-                rates: Rates { core_hour: numbers.money(core), gib_hour: numbers.money(gib) },
+                rates: Rates {
+                    core_hour: numbers.money(core),
+                    gib_hour: numbers.money(gib),
+                    gpu_hour: numbers.money(gpu),
+                },
                 free: wanted,
                 country: "CH".to_owned(),
                 availability: Ppm::ONE,
@@ -146,18 +152,20 @@ impl Market {
         lies
     }
 
-    /// Rates that come to about an amount an hour: just below and just above it, by cores and by memory.
-    fn rates_of(&self, amount: i64) -> [Rates; 4] {
-        let rate = |of: Rates| {
+    /// Rates that come to about an amount an hour: just below and just above it, by cores, by memory and by GPUs.
+    fn rates_of(&self, amount: i64) -> Vec<Rates> {
+        let each: [fn(MicroMoney) -> Rates; 3] = [
+            |core_hour| Rates { core_hour, ..Rates::default() },
+            |gib_hour| Rates { gib_hour, ..Rates::default() },
+            |gpu_hour| Rates { gpu_hour, ..Rates::default() },
+        ];
+        let all = each.into_iter().flat_map(|of| {
             // What a million an hour comes to tells how many there are, in millionths.
-            let many = i128::from(self.hourly.cost(of).0.max(1));
-            i64::try_from(i128::from(amount) * 1_000_000 / many).unwrap_or(RATE_MAX).min(RATE_MAX - 1)
-        };
-        let (million, none) = (MicroMoney(1_000_000), MicroMoney(0));
-        let core = rate(Rates { core_hour: million, gib_hour: none });
-        let gib = rate(Rates { core_hour: none, gib_hour: million });
-        [(core, 0), (core + 1, 0), (0, gib), (0, gib + 1)]
-            .map(|(core, gib)| Rates { core_hour: MicroMoney(core), gib_hour: MicroMoney(gib) })
+            let many = i128::from(self.hourly.cost(of(MicroMoney(1_000_000))).0.max(1));
+            let rate = i64::try_from(i128::from(amount) * 1_000_000 / many).unwrap_or(RATE_MAX).min(RATE_MAX - 1);
+            [of(MicroMoney(rate)), of(MicroMoney(rate + 1))]
+        });
+        all.collect()
     }
 }
 

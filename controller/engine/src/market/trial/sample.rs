@@ -45,8 +45,9 @@ impl Sample {
             rates: Rates {
                 core_hour: MicroMoney(4_000 + self.numbers.money(16_000).0),
                 gib_hour: MicroMoney(500 + self.numbers.money(3_500).0),
+                gpu_hour: MicroMoney(0),
             },
-            free: Capacity { cpu: MilliCpu(cores * 1_000), memory: Bytes(u64::from(cores) << 31) },
+            free: Capacity { cpu: MilliCpu(cores * 1_000), memory: Bytes(u64::from(cores) << 31), gpus: 0 },
             country: COUNTRIES[self.numbers.below(6) as usize].to_owned(),
             availability: Ppm(900_000 + self.numbers.below(100_000)),
             risk: self.numbers.money(2_000),
@@ -66,7 +67,7 @@ impl Sample {
         Demand {
             id: AssignmentId::from_random(self.numbers.id()),
             buyer: PartyId::from_random(self.numbers.id()),
-            wanted: Capacity { cpu: MilliCpu(250 * (1 + self.numbers.below(16))), memory: Bytes(memory) },
+            wanted: Capacity { cpu: MilliCpu(250 * (1 + self.numbers.below(16))), memory: Bytes(memory), gpus: 0 },
             cap: MicroMoney(20_000 + self.numbers.money(100_000).0),
             candidates,
             countries: if self.numbers.below(2) == 0 { Vec::new() } else { vec!["CH".to_owned(), "DE".to_owned()] },

@@ -10,6 +10,7 @@ use super::rules::Rules;
 use super::senses::Hosts;
 use super::worth::hourly;
 use crate::availability::{forecast, of_any};
+use crate::federation::Lease;
 use crate::fleet::HostState;
 use crate::model::Model;
 use crate::order::OwnerKind;
@@ -182,7 +183,26 @@ impl<'l, 'm> Look<'l, 'm> {
     /// The rates to come of what runs on a host under a lease.
     fn leased(&self, host: HostId) -> Option<Rates> {
         let copy = self.copies.iter().find(|a| a.host == host)?;
-        self.fleet.model.leases.get(&copy.id).map(|lease| lease.rates_to_come())
+        self.lease(copy).map(Lease::rates_to_come)
+    }
+
+    /// The lease that a copy runs under.
+    pub(super) fn lease(&self, copy: &Assignment) -> Option<&Lease> {
+        self.fleet.model.leases.get(&copy.id).map(AsRef::as_ref)
+    }
+
+    /// The name of the other side of a lease.
+    pub(super) fn partner(&self, lease: &Lease) -> String {
+        self.fleet.model.parties.get(&lease.partner).map_or_else(|| lease.partner.to_string(), |p| p.name.clone())
+    }
+
+    /// What all copies together cost a month where they are: under a lease at its rates to come, else as their site asks.
+    pub(super) fn month_to_come(&self) -> MicroMoney {
+        let month = |a: &Arc<Assignment>| {
+            let rates = self.leased(a.host).or_else(|| self.fleet.view(a.host).map(|v| v.rates)).unwrap_or(a.rates);
+            monthly(rates, a.reserved, &a.price).total().0
+        };
+        MicroMoney(self.copies.iter().map(month).fold(0, i64::saturating_add))
     }
 
     /// A price with what may go wrong on a host: the same share as of the month that placement reckons with.

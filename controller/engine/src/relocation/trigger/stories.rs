@@ -285,7 +285,7 @@ fn site(n: u8) -> SiteId {
 }
 
 fn rates(price: i64) -> Rates {
-    Rates { core_hour: MicroMoney(price * 1_000), gib_hour: MicroMoney(0) }
+    Rates { core_hour: MicroMoney(price * 1_000), gib_hour: MicroMoney(0), gpu_hour: MicroMoney(0) }
 }
 
 fn seen(id: AssignmentId, epoch: u64, phase: Phase) -> ObservedAssignment {

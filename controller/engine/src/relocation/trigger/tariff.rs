@@ -61,10 +61,7 @@ fn may_pay(draft: &Draft<'_>, service: &Service, copy: &Assignment, rates: Rates
 /// Another tariff is another epoch: the agent goes on, and splits what it meters at that moment.
 fn apply(draft: &mut Draft<'_>, service: &Service, copy: &Assignment, rates: Rates) {
     let state = copy.state.as_str();
-    let reason = format!(
-        "its site's rates hold for it too now: {} and {} instead of {} and {} for a core-hour and a GiB-hour",
-        rates.core_hour, rates.gib_hour, copy.rates.core_hour, copy.rates.gib_hour
-    );
+    let reason = format!("its site's rates hold for it too now: {rates}, instead of {}", copy.rates);
     draft.event((Noun::Assignment, copy.id.to_string(), &service.name), state, state, reason);
     let metered = Micros::ZERO;
     renew(draft, Assignment { rates, metered, previous: Some(copy.tariff()), ..copy.clone() });

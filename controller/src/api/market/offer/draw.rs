@@ -12,9 +12,10 @@ use chandler_protocol::text::{TEXT_MAX, clean};
 use chandler_protocol::{Bytes, MilliCpu, OfferId, SiteId, Timestamp};
 
 use crate::api::error::{Failure, Fields};
+use crate::api::site::amounts;
 
 /// What a machine may be like that has not joined yet.
-const UNKNOWN: Capacity = Capacity { cpu: MilliCpu(u32::MAX), memory: Bytes(u64::MAX) };
+const UNKNOWN: Capacity = Capacity { cpu: MilliCpu(u32::MAX), memory: Bytes(u64::MAX), gpus: u32::MAX };
 
 /// The first version of an offer.
 pub(super) fn new(
@@ -31,7 +32,7 @@ pub(super) fn new(
         site: site.id,
         owner: site.owner,
         state: OfferState::Active,
-        asked: asked(&mut fields, &wanted.rates, &model.currency),
+        asked: asked(&mut fields, &wanted.rates, Rates::default(), &model.currency),
         free: wanted.free,
         capacity: wanted.capacity.map(share),
         windows: windows(&mut fields, &wanted.windows),
@@ -43,16 +44,18 @@ pub(super) fn new(
         version: 1,
         posted_at: now,
         reason: String::new(),
+        until: wanted.until.map(|t| t.0),
     };
+    check_until(&mut fields, &offer, now);
     finish(fields, model, offer)
 }
 
 /// An offer with changes, its version as it was.
-pub(super) fn changed(model: &Model, before: &Offer, wanted: &OfferChange) -> Result<Offer, Failure> {
+pub(super) fn changed(model: &Model, before: &Offer, wanted: &OfferChange, now: Timestamp) -> Result<Offer, Failure> {
     let mut fields = Fields::default();
     let mut after = before.clone();
     if let Some(rates) = &wanted.rates {
-        after.asked = asked(&mut fields, rates, &model.currency);
+        after.asked = asked(&mut fields, rates, before.asked, &model.currency);
     }
     if let Some(all) = &wanted.windows {
         after.windows = windows(&mut fields, all);
@@ -63,6 +66,10 @@ pub(super) fn changed(model: &Model, before: &Offer, wanted: &OfferChange) -> Re
     if let Some(residency) = &wanted.residency {
         after.residency.clone_from(residency);
     }
+    if let Some(until) = wanted.until {
+        after.until = until.map(|t| t.0);
+        check_until(&mut fields, &after, now);
+    }
     after.free = wanted.free.unwrap_or(before.free);
     after.availability = wanted.availability.map_or(before.availability, |a| a.0);
     after.min_term = wanted.min_term.map_or(before.min_term, |t| t.0);
@@ -70,6 +77,8 @@ pub(super) fn changed(model: &Model, before: &Offer, wanted: &OfferChange) -> Re
     after.price_notice = wanted.price_notice.map_or(before.price_notice, |t| t.0);
     match wanted.state {
         None => {}
+        // It is on sale, and active again by itself once something is left of it.
+        Some(ShownState::Active) if before.state == OfferState::Exhausted => {}
         Some(ShownState::Active) => after.state = OfferState::Active,
         Some(ShownState::Paused) => after.state = OfferState::Paused,
         Some(ShownState::Withdrawn) => after.state = OfferState::Withdrawn,
@@ -92,27 +101,37 @@ pub(super) fn changed(model: &Model, before: &Offer, wanted: &OfferChange) -> Re
     finish(fields, model, after)
 }
 
+fn check_until(fields: &mut Fields, offer: &Offer, now: Timestamp) {
+    let is_ahead = offer.until.is_none_or(|until| until > now);
+    fields.check(is_ahead, "until", "is over already: write a time to come, or leave it out for no end");
+}
+
 /// The terms in one sentence, for the event.
 pub(super) fn terms(offer: &Offer, currency: &str) -> String {
     let Offer { asked, windows, availability, reclaim_notice, .. } = offer;
     let hours: Vec<_> = windows.iter().map(ToString::to_string).collect();
-    let share = offer.capacity.map_or_else(|| "all".to_owned(), |c| format!("{} and {}", c.cpu, c.memory));
+    let share = offer.capacity.map_or_else(
+        || "all".to_owned(),
+        |c| match c.gpus {
+            0 => format!("{} and {}", c.cpu, c.memory),
+            gpus => format!("{}, {} and {gpus} GPUs", c.cpu, c.memory),
+        },
+    );
     let text = format!(
-        "{} and {} {currency} for a core-hour and a GiB-hour, {share} of each machine, {}, there {availability} of it, notice {reclaim_notice}",
-        asked.core_hour,
-        asked.gib_hour,
+        "{asked} in {currency}, {share} of each machine, {}, there {availability} of it, notice {reclaim_notice}",
         hours.join(", ")
     );
     clean(&text, TEXT_MAX)
 }
 
 /// The rates; their range is the engine's to check.
-fn asked(fields: &mut Fields, rates: &ShownRates, currency: &str) -> Rates {
-    for (name, money) in [("coreHour", &rates.core_hour), ("gibHour", &rates.gib_hour)] {
+fn asked(fields: &mut Fields, rates: &ShownRates, before: Rates, currency: &str) -> Rates {
+    let both = [("coreHour", &rates.core_hour), ("gibHour", &rates.gib_hour)];
+    for (name, money) in both.into_iter().chain(rates.gpu_hour.iter().map(|money| ("gpuHour", money))) {
         let text = format!("this controller counts in {currency}");
         fields.check(money.currency == currency, format!("rates.{name}.currency"), text);
     }
-    Rates { core_hour: rates.core_hour.amount(), gib_hour: rates.gib_hour.amount() }
+    amounts(rates, before)
 }
 
 fn windows(fields: &mut Fields, texts: &[String]) -> Vec<Hours> {
@@ -127,7 +146,7 @@ fn windows(fields: &mut Fields, texts: &[String]) -> Vec<Hours> {
 }
 
 const fn share(share: MachineShare) -> Capacity {
-    Capacity { cpu: share.cpu, memory: share.memory.0 }
+    Capacity { cpu: share.cpu, memory: share.memory.0, gpus: share.gpus }
 }
 
 /// The offer, if nothing of it is wrong and each machine of the site can give what it promises.
@@ -155,5 +174,5 @@ fn named(field: &str) -> String {
 fn smallest(model: &Model, site: SiteId) -> Option<Capacity> {
     let known = model.hosts_of(site).filter(|h| h.inventory.is_some() && h.state != HostState::Revoked);
     let all = known.map(|h| h.offered());
-    all.reduce(|a, b| Capacity { cpu: a.cpu.min(b.cpu), memory: a.memory.min(b.memory) })
+    all.reduce(Capacity::least)
 }

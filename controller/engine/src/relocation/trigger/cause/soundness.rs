@@ -14,7 +14,10 @@ use crate::service::{Assignment, Trigger};
 
 /// The place does not meet the SLA, or shall be left.
 pub(super) fn unfit(look: &Look<'_, '_>, copy: &Arc<Assignment>) -> Option<Cause> {
-    let refused = look.standing.unfit.iter().find(|r| r.host == copy.host)?;
+    let is_leased = look.lease(copy).is_some();
+    let refused = look.standing.unfit.iter().find(|r| r.host == copy.host);
+    // What runs under a lease is paid by that, whatever its site asks of others.
+    let Some(refused) = refused.filter(|r| !(is_leased && r.rule == Rule::Cost)) else { return too_dear(look, copy) };
     let view = look.fleet.view(copy.host)?;
     let name = &refused.host_name;
     let cause = |trigger, want, evidence| Cause {
@@ -48,6 +51,24 @@ pub(super) fn unfit(look: &Look<'_, '_>, copy: &Arc<Assignment>) -> Option<Cause
         // The rest follows from a new order, which places anew itself, or from a host that is being lost.
         _ => None,
     }
+}
+
+/// With the rates of its lease, or those that are announced for it, the service costs more than its customer agreed to
+/// pay: it has to be gone before they hold.
+fn too_dear(look: &Look<'_, '_>, copy: &Arc<Assignment>) -> Option<Cause> {
+    let (most, lease) = (look.terms.cost_max?, look.lease(copy)?);
+    let total = look.month_to_come();
+    if total <= most {
+        return None;
+    }
+    let name = look.fleet.model.host_name(copy.host);
+    let when = match lease.watch.term.next.map(|next| next.at.since(look.fleet.now)) {
+        Some(left) if left.0 > 0 => format!("will cost {total} a month in {left}"),
+        _ => format!("costs {total} a month"),
+    };
+    let evidence = format!("what runs on {name} {when}, {most} were agreed: {} asks more", look.partner(lease));
+    let (trigger, class) = (Trigger::Price, Class::Mandatory);
+    Some(Cause { trigger, class, from: copy.clone(), evidence, want: Want::Any, averted: Ppm(0) })
 }
 
 /// Well within the limit of the answer time.
