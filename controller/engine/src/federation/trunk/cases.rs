@@ -74,8 +74,8 @@ fn order(world: &mut World, buyer: PartyId, on: HostId, grants: Vec<Grant>) {
     let ways = Ways { generation, grants, ..Ways::default() };
     // What runs is not the point here: a lease stands for each permit, or it does not.
     world.step(|draft| {
-        let orders = Orders { generation, assignments: Vec::new(), ways };
-        draft.put(Tenancy { host: on, buyer, orders });
+        let orders = Orders { generation, ways, ..Orders::default() };
+        draft.put(Tenancy { host: on, buyer, orders, left: Vec::new(), said: None });
     });
 }
 
@@ -167,7 +167,7 @@ fn a_partner_that_is_cut_off_is_neither_heard_nor_sent_to() {
 fn a_guests_peer_cannot_be_one_of_ours_under_another_key() {
     let mut world = seller();
     let ways = Ways { grants: vec![peer(host(2), 9, true, vec![])], ..Ways::default() };
-    let orders = Orders { generation: 9_000, assignments: Vec::new(), ways };
+    let orders = Orders { generation: 9_000, ways, ..Orders::default() };
     let taken = world.step(|draft| take_orders(draft, ALPHA, host(1), orders));
     assert!(taken.unwrap_err().contains("under its own key"));
 }
