@@ -50,8 +50,8 @@ use self::access::Caller;
 use self::error::{Failure, RequestIds};
 use self::idempotency::InFlight;
 use crate::federation::Federation;
-use crate::link::Sessions;
 use crate::link::identity::Authority;
+use crate::link::{Relay, Sessions};
 use crate::store::Writer;
 use crate::store::blobs::Blobs;
 
@@ -71,6 +71,8 @@ pub struct ApiState {
     pub blobs: Arc<Blobs>,
     /// Connected hosts.
     pub sessions: Arc<Sessions>,
+    /// Packets between agents without a straight way.
+    pub relay: Arc<Relay>,
     /// Makes join strings.
     pub authority: Arc<Authority>,
     /// This controller among others.
@@ -83,6 +85,7 @@ struct Shared {
     writer: Writer,
     blobs: Arc<Blobs>,
     sessions: Arc<Sessions>,
+    relay: Arc<Relay>,
     authority: Arc<Authority>,
     federation: Arc<Federation>,
     request_ids: RequestIds,
@@ -99,11 +102,12 @@ type Api = State<Arc<Shared>>;
 impl Shared {
     fn new(state: ApiState) -> Arc<Self> {
         let request_ids = RequestIds::new(state.writer.random().as_ref());
-        let ApiState { writer, blobs, sessions, authority, federation } = state;
+        let ApiState { writer, blobs, sessions, relay, authority, federation } = state;
         Arc::new(Self {
             writer,
             blobs,
             sessions,
+            relay,
             authority,
             federation,
             request_ids,
@@ -225,6 +229,7 @@ fn order_routes() -> Router<Arc<Shared>> {
 fn partner_routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/api/v1/federation", get(federation::show))
+        .route("/api/v1/federation/announce", post(federation::announce))
         .route("/api/v1/federation/rotate", post(federation::rotate))
         .route("/api/v1/partners", get(partner::list))
         .route("/api/v1/partners/invitations", post(partner::invite))

@@ -157,6 +157,9 @@ impl Config {
                     "federationAdvertise: federation listens on every address; name the one that partners shall call (--federation-advertise)",
                 );
             }
+            (Some(address), _) if address.port() != 0 && address.port() == self.quic.port() => {
+                return bad("federation: quic has this port, and partners' relays need it over UDP: write another one");
+            }
             _ => {}
         }
         Ok(())
@@ -211,6 +214,7 @@ mod tests {
         check("currency = \"euro\"", "ISO 4217");
         check("quic = \"0.0.0.0:7443\"", "advertise");
         check("federation = \"0.0.0.0:7444\"", "federationAdvertise");
+        check("federation = \"127.0.0.1:7443\"", "quic has this port");
         check("federation = \"0.0.0.0:7444\"\nfederationAdvertise = \"https://a:1\"", "write HOST:PORT");
         check("federation = \"0.0.0.0:7444\"\nfederationAdvertise = \"a.example:7444\"", "ok");
     }

@@ -17,6 +17,7 @@ mod seller;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trunk;
 pub mod trust;
 
 use std::collections::BTreeMap;
@@ -32,7 +33,8 @@ pub use self::identity::Identity;
 pub use self::listener::Listener;
 pub use self::peer::Peer;
 pub(crate) use self::seller::Part;
-use crate::link::Sessions;
+pub use self::trunk::Dialler;
+use crate::link::{Relay, Sessions};
 use crate::store::Writer;
 use crate::store::blobs::Blobs;
 
@@ -45,6 +47,8 @@ pub struct Desk {
     pub blobs: Arc<Blobs>,
     /// Connected hosts.
     pub sessions: Arc<Sessions>,
+    /// Packets between agents without a straight way.
+    pub relay: Arc<Relay>,
     /// Who this controller is, and how it calls others.
     pub federation: Arc<Federation>,
 }

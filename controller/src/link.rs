@@ -14,5 +14,7 @@ mod tls;
 
 pub(crate) use intake::{bounded_observed, enter_ways};
 pub use listener::{Link, LinkConfig, Shared};
+pub use relay::Relay;
+pub(crate) use relay::{End, TrunkCounts, Word};
 pub use sessions::{CommandError, Sessions};
 pub(crate) use tls::{Clocked, provider};

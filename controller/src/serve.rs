@@ -15,15 +15,15 @@ use chandler_protocol::world::{Random, id_bytes};
 
 use crate::api::{self, ApiState};
 use crate::config::{Config, ConfigError};
-use crate::federation::{self, Desk, Federation, Identity, Listener};
+use crate::federation::{self, Desk, Dialler, Federation, Identity, Listener};
 use crate::files;
 use crate::link::identity::{Authority, IdentityError};
-use crate::link::{Link, Sessions, Shared};
+use crate::link::{Link, Relay, Sessions, Shared};
 use crate::store::blobs::{Blobs, DirectoryShelf};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError, Writer};
 use crate::tasks;
-use crate::world::World;
+use crate::world::{Sockets, World};
 
 /// Why the controller does not run.
 #[derive(Debug, thiserror::Error)]
@@ -81,12 +81,19 @@ impl std::fmt::Debug for CoreParts {
 }
 
 /// A controller without its HTTP listener: the writer, the link, and what the API needs.
-#[derive(Debug)]
 pub struct Core {
     /// What the API is served from.
     pub api: ApiState,
     link: Link,
     config: Config,
+    sockets: Arc<dyn Sockets>,
+    reset_key: Vec<u8>,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 impl Core {
@@ -110,11 +117,13 @@ impl Core {
         let sessions = Arc::new(Sessions::default());
         // Command ids must never repeat, also across restarts: they begin at the time in microseconds.
         sessions.start_commands_at(u64::try_from(world.clock.now().0).unwrap_or(0));
+        let relay = Arc::new(Relay::default());
         let shared = Shared {
             writer: writer.clone(),
             blobs: blobs.clone(),
             authority: authority.clone(),
             sessions: sessions.clone(),
+            relay: relay.clone(),
             config: config.link(),
         };
         let link = Link::listen(config.quic, &reset_key, world.sockets.as_ref(), shared).map_err(|e| match e {
@@ -125,7 +134,8 @@ impl Core {
         authority.set_addresses(if config.advertise.is_empty() { vec![listening] } else { config.advertise.clone() });
         ground::lay(&writer, &config, &identity.trust_domain()).await?;
         let federation = Arc::new(Federation::new(Arc::new(identity), writer.clone()));
-        Ok(Self { api: ApiState { writer, blobs, sessions, authority, federation }, link, config })
+        let api = ApiState { writer, blobs, sessions, relay, authority, federation };
+        Ok(Self { api, link, config, sockets: world.sockets, reset_key })
     }
 
     /// Where agents connect.
@@ -142,9 +152,10 @@ impl Core {
     /// The address cannot be used.
     pub async fn partners(&self) -> Result<Option<Listener>, ServeError> {
         let Some(address) = self.config.federation else { return Ok(None) };
-        let ApiState { writer, blobs, sessions, federation, .. } = self.api.clone();
-        let desk = Desk { writer, blobs, sessions, federation: federation.clone() };
-        let listener = Listener::bind(address, desk).await.map_err(|e| listen_error(address, e))?;
+        let ApiState { writer, blobs, sessions, relay, federation, .. } = self.api.clone();
+        let desk = Desk { writer, blobs, sessions, relay, federation: federation.clone() };
+        let bound = Listener::bind(address, desk, self.sockets.as_ref(), &self.reset_key).await;
+        let listener = bound.map_err(|e| listen_error(address, e))?;
         let bound = listener.local_addr().map_err(|e| listen_error(address, e))?;
         federation.set_address(self.config.federation_advertise.clone().unwrap_or_else(|| bound.to_string()));
         Ok(Some(listener))
@@ -178,10 +189,12 @@ impl Core {
     /// Serves agents and runs the tasks until `shutdown` is done.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (patience, consideration) = (self.config.patience(), self.config.consideration());
-        let ApiState { writer, blobs, federation, .. } = self.api.clone();
+        let ApiState { writer, blobs, relay, federation, .. } = self.api.clone();
+        let dialler = Dialler { writer: writer.clone(), federation: federation.clone(), relay, sockets: self.sockets };
         tokio::select! {
             biased;
             () = self.link.run(shutdown) => {}
+            () = dialler.run() => {}
             () = federation::buyer::run(writer, blobs, federation) => {}
             () = tasks::run(self.api.writer.clone(), patience, consideration) => {}
         }

@@ -2,7 +2,7 @@
 //! them passed in, so that the simulation can pass its own.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use chandler_protocol::world::{Clock, Random};
@@ -36,7 +36,7 @@ impl Random for SystemRandom {
     }
 }
 
-/// Makes the QUIC endpoint that agents connect to.
+/// Makes the QUIC endpoints: the one that agents connect to, and those that join the relays of partners.
 pub trait Sockets: Send + Sync {
     /// An endpoint on `address`. `reset_key` outlives restarts, so that agents notice one within a round trip.
     ///
@@ -44,6 +44,12 @@ pub trait Sockets: Send + Sync {
     /// The address cannot be used.
     fn listen(&self, address: SocketAddr, config: quinn::ServerConfig, reset_key: &[u8])
     -> io::Result<quinn::Endpoint>;
+
+    /// An endpoint to connect to `remote` with.
+    ///
+    /// # Errors
+    /// There is no socket for such an address.
+    fn dial(&self, remote: SocketAddr) -> io::Result<quinn::Endpoint>;
 }
 
 /// Real UDP sockets.
@@ -62,6 +68,11 @@ impl Sockets for UdpSockets {
         let mut endpoint = quinn::EndpointConfig::new(Arc::new(key));
         endpoint.cid_generator(|| Box::new(RandomIds));
         quinn::Endpoint::new(endpoint, Some(config), socket, Arc::new(quinn::TokioRuntime))
+    }
+
+    fn dial(&self, remote: SocketAddr) -> io::Result<quinn::Endpoint> {
+        let any: IpAddr = if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        quinn::Endpoint::client(SocketAddr::new(any, 0))
     }
 }
 

@@ -10,6 +10,9 @@ use crate::AssignmentId;
 pub const ALPN: &[u8] = b"chandler-tunnel/1";
 /// ALPN of an agent's connection to its controller's relay: each datagram is a host id and a packet of a tunnel.
 pub const RELAY_ALPN: &[u8] = b"chandler-relay/1";
+/// ALPN of a trunk, which joins the relays of two controllers that are partners: each datagram is the id of the sending host,
+/// the id of the receiving one, and a packet of a tunnel.
+pub const TRUNK_ALPN: &[u8] = b"chandler-trunk/1";
 /// Largest request or answer frame.
 pub const FRAME_MAX: usize = 4 << 10;
 

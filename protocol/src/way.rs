@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::ID_BYTES;
 use crate::workload::{PortMode, Probe};
 use crate::{AssignmentId, Bytes, HostId, Micros, MoveId, ServiceId};
 
@@ -215,10 +216,10 @@ pub struct DoorCounters {
 /// How many holds a door remembers.
 pub const STALLS_MAX: usize = 16;
 
-/// What one move did to those at one door.
+/// What one move did to those at one door; or what an outage did, in which no copy could be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stall {
-    /// The move.
+    /// The move; of an outage [`Stall::outage`].
     pub r#move: MoveId,
     /// Requests that waited.
     pub held: u64,
@@ -228,6 +229,16 @@ pub struct Stall {
     pub failed: u64,
     /// Connections that it cut.
     pub cut: u64,
+}
+
+impl Stall {
+    /// What stands for the move where none held anybody: requests waited for a copy that could be reached, until the route
+    /// of this sequence. Ids of moves are drawn at random: none looks like this.
+    pub fn outage(until: u64) -> MoveId {
+        let mut id = [0; ID_BYTES];
+        id[2..].copy_from_slice(&until.to_be_bytes());
+        MoveId::from_random(id)
+    }
 }
 
 /// Times in classes: class `n` holds times from [`Histogram::floor`]`(n)` up to that of `n + 1`. Four classes an octave:

@@ -121,6 +121,7 @@ move = {{ keep = "1 s" }}
     let door = ready(fleet, name).await?;
     let load = Load::start(door, name, Demand { writes: true, ..DEMAND });
     let (mut holds, mut stalls, mut sent, mut state) = (Vec::new(), Vec::new(), 0, 0);
+    let mut covered = 0;
     for n in 0..moves {
         let to = other(fleet, name).await?;
         let begin = Instant::now();
@@ -129,11 +130,13 @@ move = {{ keep = "1 s" }}
         let realised = done.realised.as_ref().context("a move that is done says what came of it")?;
         holds.push(hold_ms(&done));
         stalls.push(realised.longest_stall_micros.0 as f64 / 1e3);
+        covered += usize::from(realised.hold_micros <= done.predicted.hold_micros);
         (sent, state) = (sent + realised.bytes, state + realised.state_bytes);
         eprintln!(
-            "  {:.1} s, hold {:.0} ms, {} of {} bytes, {} rounds; {}",
+            "  {:.1} s, hold {:.0} ms (expected less than {}), {} of {} bytes, {} rounds; {}",
             begin.elapsed().as_secs_f64(),
             hold_ms(&done),
+            done.predicted.hold_micros,
             realised.bytes,
             realised.state_bytes,
             realised.rounds,
@@ -158,6 +161,7 @@ move = {{ keep = "1 s" }}
         "writes": record.written.len(),
         "lost_writes": lost,
         "hold_ms": spread(holds),
+        "estimates_covered": covered,
         "longest_stall_ms": spread(stalls),
         "bytes_ratio": round_to(sent as f64 / state.max(1) as f64, 1_000.0),
     }))

@@ -50,9 +50,24 @@ enum Party {
     Target,
 }
 
+const LEDGER: &str = r#"
+customer = "acme"
+name = "ledger"
+[software]
+artifact = "notes@1.0.0"
+command = ["./notes", "--listen", "127.0.0.1:{port.http}", "--data", "{state}", "--ballast", "8", "65536", "2"]
+limits = { cpu = 0.5, memory = "128 MiB" }
+port = [{ name = "http", mode = "http" }]
+state = { path = "data", exclusive = true }
+health = { http = "/healthz", port = "http", interval = "200 ms" }
+[policy]
+owners = ["provider"]
+move = { keep = "1 s" }
+"#;
+
 /// A fleet with one service whose state has one owner, in use through its front door.
-struct Ground {
-    fleet: Fleet,
+pub(crate) struct Ground {
+    pub(crate) fleet: Fleet,
     copies: Copies,
     load: Load,
     door: std::net::SocketAddr,
@@ -91,30 +106,20 @@ impl Copies {
 
 impl Ground {
     async fn new() -> Result<Self> {
+        Self::of(LEDGER, |_| AgentOptions::default()).await
+    }
+
+    /// With this order of a service called `ledger`, and agents that are started like this.
+    pub(crate) async fn of(order: &str, agent: impl Fn(&str) -> AgentOptions) -> Result<Self> {
         let mut fleet = Fleet::start().await?;
         fleet.customer("acme").await?;
         fleet.provider_site("rack", (20_000, 3_000)).await?;
         fleet.site("office", "acme", SiteRole::Customer, "DE", (0, 0)).await?;
         for (site, name) in [("rack", "rack-a"), ("rack", "rack-b"), ("office", "laptop")] {
-            fleet.agent(site, name, AgentOptions::default()).await?;
+            fleet.agent(site, name, agent(name)).await?;
         }
         fleet.publish_notes().await?;
-        let order = orders::order(
-            r#"
-customer = "acme"
-name = "ledger"
-[software]
-artifact = "notes@1.0.0"
-command = ["./notes", "--listen", "127.0.0.1:{port.http}", "--data", "{state}", "--ballast", "8", "65536", "2"]
-limits = { cpu = 0.5, memory = "128 MiB" }
-port = [{ name = "http", mode = "http" }]
-state = { path = "data", exclusive = true }
-health = { http = "/healthz", port = "http", interval = "200 ms" }
-[policy]
-owners = ["provider"]
-move = { keep = "1 s" }
-"#,
-        )?;
+        let order = orders::order(order)?;
         fleet.order_completed(&order).await?;
         let door = fleet.door("ledger", "laptop").await?;
         answers(door).await?;
@@ -134,7 +139,7 @@ move = { keep = "1 s" }
     }
 
     /// Orders a move to the other server, once it is accepted. Gives its id, where it leaves and where it goes.
-    async fn begin(&self) -> Result<(String, String, String)> {
+    pub(crate) async fn begin(&self) -> Result<(String, String, String)> {
         let from = self.owner().await?;
         let to = if from == "rack-a" { "rack-b" } else { "rack-a" };
         let ordered = eventually_ok("the move to be accepted", PATIENCE, || {
@@ -157,7 +162,7 @@ move = { keep = "1 s" }
     }
 
     /// What must be so when all is mended: the move has ended, one host owns the state, one copy runs and answers.
-    async fn converged(&self, id: &str) -> Result<Move> {
+    pub(crate) async fn converged(&self, id: &str) -> Result<Move> {
         let began = Instant::now();
         let what = format!("move {id} to end");
         let ended = eventually(&what, BOUND, || async {
@@ -183,7 +188,7 @@ move = { keep = "1 s" }
     }
 
     /// Ends the load. Everything that was acknowledged is there, once.
-    async fn finish(self) -> Result<()> {
+    pub(crate) async fn finish(self) -> Result<()> {
         let record = self.load.stop().await?;
         let there = check_notes(self.door, &record.written).await?;
         let counted = self.copies.stop()?;

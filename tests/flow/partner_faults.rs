@@ -1,134 +1,22 @@
 //! Partners that fail: killed in the middle of a move, away for a while, cut off by a new CA. There is never a second
 //! copy, no acknowledged write is lost, and afterwards both ledgers say the same.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use chandler_api::movement::{MovePhase, MoveTo};
 use chandler_api::partner::PartnerTrust;
-use chandler_api::site::SiteRole;
 use chandler_harness::wait::{eventually, eventually_ok};
-use chandler_tests::fleet::{AgentOptions, ControllerOptions, Fleet, PATIENCE};
+use chandler_tests::fleet::PATIENCE;
 use chandler_tests::load::{Demand, Load, check_notes};
-use chandler_tests::partners::{agree, may_buy, offer, sees};
-use chandler_tests::{http, orders, process};
+use chandler_tests::partners::sees;
+use chandler_tests::{http, process};
 
-/// How soon a move has ended after what happened to it has been mended.
-const BOUND: Duration = Duration::from_secs(60);
+use crate::partner_ground::{BOUND, Copies, Ground, PHASES};
+
 /// Of the phases, one in so many is tried unless all are asked for.
 const SHARE: usize = 3;
-const LOOK: Duration = Duration::from_millis(2);
 const WRITES: Demand = Demand { clients: 2, pace: Duration::from_millis(20), writes: true };
-
-const PHASES: [MovePhase; 9] = [
-    MovePhase::Preparing,
-    MovePhase::Copying,
-    MovePhase::Standby,
-    MovePhase::Holding,
-    MovePhase::FinalCopy,
-    MovePhase::Starting,
-    MovePhase::Verifying,
-    MovePhase::Switching,
-    MovePhase::Draining,
-];
-
-/// A buyer with a server of its own and a customer with a laptop, and a seller with one server.
-struct Ground {
-    alpha: Fleet,
-    beta: Fleet,
-}
-
-impl Ground {
-    async fn new() -> Result<Self> {
-        let listening = || ControllerOptions { federation: true, ..ControllerOptions::default() };
-        let mut beta = Fleet::with(listening()).await?;
-        beta.provider_site("rack", (600_000, 0)).await?;
-        beta.agent("rack", "far", AgentOptions::default()).await?;
-        offer(&beta, "rack", (600_000, 0)).await?;
-        let mut alpha = Fleet::with(listening()).await?;
-        alpha.customer("acme").await?;
-        alpha.publish_notes().await?;
-        alpha.site("office", "acme", SiteRole::Customer, "DE", (0, 0)).await?;
-        alpha.agent("office", "laptop", AgentOptions { milli_cpu: 100, ..AgentOptions::default() }).await?;
-        alpha.provider_site("hall", (600_000, 0)).await?;
-        alpha.agent("hall", "near", AgentOptions::default()).await?;
-        may_buy((&alpha, "alpha"), (&beta, "beta")).await?;
-        sees(&alpha, "beta.far").await?;
-        Ok(Self { alpha, beta })
-    }
-
-    /// Orders the notes, with a state of one owner or without one.
-    async fn order(&self, exclusive: bool, policy: &str) -> Result<std::net::SocketAddr> {
-        let mut order = orders::notes("acme", "ledger", policy)?;
-        order.software.state.as_mut().context("the notes have a state")?.exclusive = exclusive;
-        self.alpha.order_completed(&order).await?;
-        let door = self.alpha.door("ledger", "laptop").await?;
-        http::body_of(&format!("http://{door}/"), PATIENCE).await?;
-        Ok(door)
-    }
-
-    async fn owner(&self) -> Result<String> {
-        let one =
-            |s: &chandler_api::service::Service| s.placements.iter().filter(|p| p.state == "allocated").count() == 1;
-        let service = self.alpha.running_where("ledger", one).await?;
-        let owner = service.placements.into_iter().find(|p| p.state == "allocated");
-        Ok(owner.context("it is somewhere")?.host)
-    }
-
-    async fn reached(&self, id: &str, phase: MovePhase) -> Result<MovePhase> {
-        let place = |p: MovePhase| PHASES.iter().position(|q| *q == p).map_or(PHASES.len(), |at| at);
-        let end = Instant::now() + PATIENCE;
-        while Instant::now() < end {
-            let now = self.alpha.client.move_by_id(id).await?.phase;
-            let is_planned = !now.is_final() && !PHASES.contains(&now);
-            if !is_planned && place(now) >= place(phase) {
-                return Ok(now);
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        bail!("the move does not reach {phase:?}: {:#?}", self.alpha.client.move_by_id(id).await?)
-    }
-
-    fn agree(&self) -> impl Future<Output = Result<i64>> {
-        agree((&self.alpha, "alpha"), (&self.beta, "beta"))
-    }
-}
-
-/// Counts the copies at both, all the time.
-struct Copies {
-    stop: Arc<AtomicBool>,
-    counting: JoinHandle<Result<u64>>,
-}
-
-impl Copies {
-    fn count(ground: &Ground) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (seen, dirs) = (stop.clone(), [ground.alpha.dir().to_owned(), ground.beta.dir().to_owned()]);
-        let counting = std::thread::spawn(move || {
-            let mut times = 0;
-            while !seen.load(Ordering::Relaxed) {
-                let mut here = Vec::new();
-                for dir in &dirs {
-                    here.extend(process::notes_under(dir)?);
-                }
-                let at_once: Vec<_> = here.iter().filter(|p| p.is_alive()).collect();
-                ensure!(at_once.len() <= 1, "two copies run at once: {at_once:?}");
-                times += 1;
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            Ok(times)
-        });
-        Self { stop, counting }
-    }
-
-    fn stop(self) -> Result<u64> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.counting.join().map_err(|_| anyhow::anyhow!("counting failed"))?
-    }
-}
 
 /// Hazard 56: to the partner and back, and its controller is killed at each phase: one copy, every write, one sum.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -137,7 +25,7 @@ async fn a_partner_killed_at_any_phase_of_a_move_leaves_one_owner_and_every_writ
     let mut ground = Ground::new().await?;
     let policy = "[policy]\nowners = [\"provider\", \"partner\"]\nmove = { hold = \"10 s\", keep = \"1 s\" }";
     let door = ground.order(true, policy).await?;
-    let copies = Copies::count(&ground);
+    let copies = Copies::count(&ground, "--delay-ms");
     let load = Load::start(door, "ledger", WRITES);
     for phase in PHASES.into_iter().step_by(if all { 1 } else { SHARE }) {
         let from = ground.owner().await?;
@@ -207,7 +95,7 @@ async fn a_partner_with_a_new_ca_is_cut_off_until_it_is_trusted_and_its_machine_
         ensure!(http::get(&url).await?.status == 200, "what runs there runs on");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    ground.alpha.client.partner_trust("beta", &PartnerTrust { bundle: rotated.bundle }).await?;
+    ground.alpha.client.partner_trust("beta", &PartnerTrust { bundle: rotated.bundle, add: false }).await?;
     sees(&ground.alpha, "beta.far").await?;
     let before = ground.agree().await?;
     let more = eventually_ok("new receipts", PATIENCE, || async {

@@ -61,6 +61,18 @@ async fn two_operators_make_their_controllers_partners_and_part_again() -> Resul
     ensure!(trusted["fingerprints"] != seen["fingerprints"], "{trusted:#}");
     ensure!(rotated.stderr.contains(trusted["fingerprints"][0].as_str().unwrap_or("?")), "{rotated:#?}");
 
+    // The next one is known before it is used: nobody is cut off by that rotation.
+    let announced = ben.run(&["partner", "announce"])?;
+    std::fs::write(&pem, &announced.stdout)?;
+    let both = ann.json(&["partner", "trust", "nova", "--add", &pem.to_string_lossy()])?;
+    ensure!(both["fingerprints"].as_array().is_some_and(|all| all.len() == 2), "{both:#}");
+    ensure!(
+        ben.run(&["partner", "rotate", "--yes"])?.stdout == announced.stdout,
+        "it is not the one that was announced"
+    );
+    let alone = ann.json(&["partner", "trust", "nova", "--bundle", &pem.to_string_lossy()])?;
+    ensure!(alone["fingerprints"][0] == both["fingerprints"][1], "{alone:#} {both:#}");
+
     let suspended = ann.json(&["partner", "suspend", "nova", "--reason", "bills are contested"])?;
     ensure!(suspended["state"] == "suspended" && suspended["reason"] == "bills are contested", "{suspended:#}");
     ensure!(ann.json(&["partner", "resume", "nova"])?["state"] == "active");

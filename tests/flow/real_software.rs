@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 
 use super::redis::{Writer, read_all};
 
-/// Moves of each; `bench move` does more of them.
+/// Moves of each, unless `CHANDLER_MOVES` in the environment says another number.
 const MOVES: usize = 3;
 /// One after the other: each keeps the machine busy by itself.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -32,8 +32,18 @@ async fn fleet(programs: &[(&str, &str)]) -> anyhow::Result<Fleet> {
     Ok(fleet)
 }
 
-async fn there_and_back(fleet: &Fleet, service: &str) -> anyhow::Result<()> {
-    for n in 0..MOVES {
+/// How often each is moved.
+fn moves() -> anyhow::Result<usize> {
+    match std::env::var("CHANDLER_MOVES") {
+        Ok(said) => said.parse().with_context(|| format!("CHANDLER_MOVES is no number of moves: {said}")),
+        Err(_) => Ok(MOVES),
+    }
+}
+
+/// Moves it to the other server and back, again and again. Gives how often.
+async fn there_and_back(fleet: &Fleet, service: &str) -> anyhow::Result<usize> {
+    let moves = moves()?;
+    for n in 0..moves {
         let on_a = fleet
             .client
             .service(service)
@@ -42,14 +52,12 @@ async fn there_and_back(fleet: &Fleet, service: &str) -> anyhow::Result<()> {
             .iter()
             .any(|p| p.host == "rack-a" && p.state == "allocated");
         let done = fleet.move_to(service, if on_a { "rack-b" } else { "rack-a" }).await?;
-        eprintln!(
-            "{service}: move {} of {MOVES}, longest wait {:?}",
-            n + 1,
-            done.realised.map(|r| r.longest_stall_micros)
-        );
+        let felt = done.realised.map(|r| (r.longest_stall_micros, r.hold_micros)).unwrap_or_default();
+        let (told, (stall, hold)) = (done.predicted.hold_micros, felt);
+        eprintln!("{service}: move {} of {moves}, longest wait {stall}, hold {hold}, expected less than {told}", n + 1);
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
-    Ok(())
+    Ok(moves)
 }
 
 fn redis() -> anyhow::Result<OrderRequest> {
@@ -77,12 +85,16 @@ async fn row_30_redis_loses_no_acknowledged_write_and_its_client_reconnects_once
     fleet.order_completed(&redis()?).await?;
     let door = fleet.door("store", "laptop").await?;
     let writer = Writer::start(door).await?;
-    there_and_back(&fleet, "store").await?;
+    let moves = there_and_back(&fleet, "store").await?;
     let written = writer.stop().await?;
     let there = read_all(door, written.acknowledged).await?;
+    eprintln!(
+        "store: {moves} moves, {} writes acknowledged, {there} there, {} reconnects",
+        written.acknowledged, written.reconnects
+    );
     ensure!(written.acknowledged > 100, "only {} writes went through", written.acknowledged);
     ensure!(there == written.acknowledged, "{} of {} acknowledged writes are there", there, written.acknowledged);
-    ensure!(written.reconnects <= MOVES, "{} reconnects in {MOVES} moves", written.reconnects);
+    ensure!(written.reconnects <= moves, "{} reconnects in {moves} moves", written.reconnects);
     Ok(())
 }
 
@@ -120,9 +132,9 @@ async fn nginx_fails_no_request_of_wrk() -> anyhow::Result<()> {
         .kill_on_drop(true)
         .spawn()?;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    there_and_back(&fleet, "web").await?;
+    let moves = there_and_back(&fleet, "web").await?;
     let report = interrupted(wrk).await?;
-    eprintln!("{report}");
+    eprintln!("web: {moves} moves\n{report}");
     ensure!(!report.contains("Socket errors") && !report.contains("Non-2xx"), "requests failed:\n{report}");
     let requests = report.lines().find_map(|l| l.trim().split_once(" requests in ")?.0.parse::<u64>().ok());
     ensure!(requests.is_some_and(|n| n > 500), "hardly anything was asked:\n{report}");
@@ -175,10 +187,11 @@ async fn postgresql_loses_no_committed_transaction() -> anyhow::Result<()> {
     ensure!(begun.status.success(), "pgbench cannot begin: {}", String::from_utf8_lossy(&begun.stderr));
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let load = tokio::spawn(transactions(address.to_vec(), stopped));
-    there_and_back(&fleet, "db").await?;
+    let moves = there_and_back(&fleet, "db").await?;
     stop.send_replace(true);
     let (committed, runs) = load.await??;
     let rows = count(&address).await?;
+    eprintln!("db: {moves} moves, {committed} transactions committed in {runs} runs of pgbench, {rows} there");
     ensure!(committed > 100, "only {committed} transactions were committed");
     ensure!(rows >= committed, "{committed} transactions were committed, {rows} are there");
     // What was committed while the connection went away, nobody was told of: at most one a client and run.

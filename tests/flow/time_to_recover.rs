@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use chandler_api::host::HostState;
+use chandler_api::site::SiteRole;
 use chandler_harness::wait::{eventually, eventually_ok};
 use chandler_tests::fleet::{AgentOptions, Fleet, PATIENCE};
+use chandler_tests::load::{Demand, Load};
 use chandler_tests::{http, orders, process};
 
 use crate::ground::{cellar, notes};
@@ -24,10 +26,14 @@ const GRACE: Duration = Duration::from_secs(3);
 async fn a_dead_machines_service_runs_elsewhere_soon_after_that_may_be_concluded() -> Result<()> {
     let mut fleet = Fleet::start().await?;
     cellar(&mut fleet, 3, &AgentOptions::default()).await?;
+    fleet.site("office", "acme", SiteRole::Customer, "DE", (0, 0)).await?;
+    fleet.agent("office", "laptop", AgentOptions::default()).await?;
     // What was written there is given up: else the service would wait for the machine that has it.
-    let order = orders::notes("acme", "notes", "[policy]\nonLoss = \"startEmpty\"")?;
+    let order = orders::notes("acme", "notes", "[policy]\nowners = [\"provider\"]\nonLoss = \"startEmpty\"")?;
     let (service, before) = notes(&fleet, &order).await?;
     let first = service.placements.first().context("it has a place")?.host.clone();
+    let door = fleet.door("notes", "laptop").await?;
+    let load = Load::start(door, "away", Demand { clients: 2, pace: Duration::from_millis(50), writes: false });
     fleet.agent_named(&first)?.kill_machine()?;
     let killed = Instant::now();
     ensure!(!before.is_alive(), "the machine is off");
@@ -45,6 +51,15 @@ async fn a_dead_machines_service_runs_elsewhere_soon_after_that_may_be_concluded
     let running = fleet.running_where("notes", is_told).await?;
     let replaced = running.replacements.last().context("the change of place is kept")?;
     ensure!(replaced.trigger == "hostFailed" && replaced.from == first, "{replaced:?}");
+    // So is how long its users waited: those who came while the machine was gone and no other one had it yet.
+    let record = fleet.moved_because("notes", "hostFailed").await?;
+    let felt = record.realised.context("it has ended")?;
+    eprintln!("its users: {} waited, {} failed, the longest for {}", felt.held, felt.failed, felt.longest_stall_micros);
+    let load = load.stop().await?;
+    ensure!(felt.held > 0 && felt.longest_stall_micros.0 >= 1_000_000, "{felt:?}");
+    // The door lets nobody wait for longer than agreed; who came early did so in vain, and was told.
+    ensure!(felt.failed > 0 && felt.longest_stall_micros.0 <= 4_000_000, "{felt:?}");
+    ensure!(felt.failed <= load.failed.len() as u64, "{} failed for users: {felt:?}", load.failed.len());
     // The last sign of life was at most a heartbeat before the kill.
     let heartbeat = Duration::from_millis(500);
     let late = (away + heartbeat).saturating_sub(GRACE);

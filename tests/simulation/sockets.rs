@@ -184,6 +184,10 @@ impl chandler_controller::world::Sockets for SimulatedSockets {
     fn listen(&self, address: SocketAddr, config: quinn::ServerConfig, key: &[u8]) -> io::Result<quinn::Endpoint> {
         self.endpoint(address.port(), Some(config), key)
     }
+
+    fn dial(&self, _: SocketAddr) -> io::Result<quinn::Endpoint> {
+        self.endpoint(0, None, &[0; 64])
+    }
 }
 
 impl chandler_agent::world::Sockets for SimulatedSockets {

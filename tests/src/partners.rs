@@ -82,9 +82,9 @@ pub async fn agree(buyer: (&Fleet, &str), seller: (&Fleet, &str)) -> Result<i64>
     Ok(equal.await?.1)
 }
 
-/// How many receipts there are with a partner, and what they come to.
-async fn owed(fleet: &Fleet, partner: &str, side: &str) -> Result<(u64, i64)> {
+/// How many receipts there are with a partner, what is owed for them, and what is held.
+async fn owed(fleet: &Fleet, partner: &str, side: &str) -> Result<(u64, i64, i64)> {
     let all = fleet.client.receipts(partner).await?;
     let of = all.iter().find(|c| c.side.as_str() == side).with_context(|| format!("no receipts: {all:#?}"))?;
-    Ok((of.receipts, of.agreed.micros))
+    Ok((of.receipts, of.agreed.micros + of.decided.micros, of.held.micros))
 }

@@ -234,6 +234,7 @@ impl Inner {
             self.of = None;
         }
         self.route = route.clone();
+        self.tally.routed(route.sequence);
         self.balance.routed(&route.backends);
         let (moved, balance) = (&mut self.moved, &self.balance);
         moved.retain(|id| balance.under_way().any(|(busy, ..)| busy == *id));

@@ -132,4 +132,33 @@ pub struct Host {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub inventory: Option<HostInventory>,
+    /// How it reached other hosts last, in order of their ids; only in the answer for one host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<HostPath>,
+}
+
+/// The way from one host to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum PathKind {
+    /// Straight.
+    Direct,
+    /// Over the controller's relay, and where the other one is a partner's, over the partner's as well.
+    Relayed,
+    /// There is none now.
+    None,
+}
+
+/// How a host reached another one last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HostPath {
+    /// Name of the other one.
+    pub to: String,
+    /// How.
+    pub path: PathKind,
+    /// Round-trip time, in microseconds; absent where it was not reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<i64>)]
+    pub rtt_micros: Option<Micros>,
 }

@@ -47,7 +47,8 @@ impl MovePolicy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OnPartition {
-    /// It runs on; for a while there may be two of it, and then the better one is kept.
+    /// It runs on; for a while there may be two of it, and then the better one is kept. With exclusive state there is never
+    /// a second one: the service waits until the host is back, or is revoked.
     KeepRunning,
     /// It stops before another one is started.
     Stop,

@@ -352,7 +352,9 @@ pub struct Policy {
     /// How it may be moved.
     #[serde(default, rename = "move", skip_serializing_if = "MovePolicy::is_default")]
     pub mobility: MovePolicy,
-    /// What a copy does when it cannot hear the controller (default `keepRunning`; with exclusive state always `stop`).
+    /// What a copy does when it cannot hear the controller (default `keepRunning`; with exclusive state `stop`). Exclusive
+    /// state that says `keepRunning` runs on for as long as that lasts, and is begun nowhere else until its host is back
+    /// or revoked; not together with `onLoss = "startEmpty"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_partition: Option<OnPartition>,
     /// What happens when the machine with its state is lost (default `wait`).

@@ -103,6 +103,9 @@ pub struct PartnerTurn {
 pub struct PartnerTrust {
     /// Its CA certificates (PEM): what `chandler partner bundle` prints there.
     pub bundle: String,
+    /// Beside what is trusted already: the CA that it will rotate to (default: in its place).
+    #[serde(default)]
+    pub add: bool,
 }
 
 /// A partner.
@@ -130,6 +133,28 @@ pub struct Partner {
     pub trust_domain: String,
     /// SHA-256 of each CA certificate that is trusted for it, in hexadecimal.
     pub fingerprints: Vec<String>,
+    /// The connection between both relays; absent when there was none since this controller was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trunk: Option<PartnerTrunk>,
+}
+
+/// The connection between two controllers' relays: packets between their agents, where these find no straight way.
+/// Counted since the controller was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PartnerTrunk {
+    /// Whether it stands.
+    pub up: bool,
+    /// Whether packets of tunnels fit through it: the way there must take UDP packets of 1,280 bytes.
+    pub fits: bool,
+    /// Packets given to it.
+    pub sent: u64,
+    /// Packets that came from it and were handed on.
+    pub received: u64,
+    /// Packets that came from it between hosts that may not talk to each other.
+    pub refused: u64,
+    /// Packets of both ways for which there was no trunk, no host or no room, or that did not fit.
+    pub lost: u64,
 }
 
 /// What this controller shows to its partners.

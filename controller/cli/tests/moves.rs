@@ -140,6 +140,7 @@ fn a_place_that_does_not_fit_is_refused_with_the_nearest() {
 #[test]
 fn a_move_shows_what_is_done_what_goes_on_and_what_is_to_come() {
     let mut copying = moving(&["planned", "copying"], "");
+    copying["predicted"]["holdMicros"] = json!(38_000);
     copying["progress"] = json!({
         "rounds": 1, "doneBytes": 1_048_576, "totalBytes": 4_194_304, "sizeBytes": 1_073_741_824_u64,
         "sentBytes": 0, "rateBytes": 1_048_576, "leftMicros": 3_000_000, "waiting": 0, "underWay": 0,
@@ -158,6 +159,7 @@ fn a_move_shows_what_is_done_what_goes_on_and_what_is_to_come() {
         "\n> now   copying ",
         "; round 2: 1 MiB of 4 MiB at 1 MiB/s, 3.0 s left, state 1 GiB\n",
         "\n  next  switching draining\n",
+        "\n  wait  requests will probably wait for less than 38 ms\n",
         "rolls back by itself until switching is acknowledged\n",
     ];
     ran.expect(0, &out, &[]);

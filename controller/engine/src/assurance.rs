@@ -14,7 +14,7 @@ use crate::model::Model;
 use crate::service::{Measured, Service};
 use crate::sla::Terms;
 
-pub use watch::{Patience, Watch, heard, host_to, next_look, watch};
+pub use watch::{Patience, Watch, heard, host_to, most_are_silent, next_look, watch};
 
 /// The measurement after the service was found up or down at `now`; time in which the controller could not see
 /// counts as neither.

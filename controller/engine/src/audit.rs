@@ -7,6 +7,7 @@ mod moves;
 
 use std::collections::BTreeSet;
 
+use chandler_protocol::state::Target;
 use chandler_protocol::workload::State;
 
 use crate::fleet::HostState;
@@ -60,7 +61,8 @@ fn assignments(model: &Model, found: &mut Vec<Violation>) {
             report(found, "assignment-service", format!("{} is of {}, which is not known", a.id, a.service));
             continue;
         };
-        if service.state == ServiceState::Terminated {
+        // A lost host cannot confirm; it is told to wipe when it returns, and nobody waits for it.
+        if service.state == ServiceState::Terminated && a.target != Target::Wiped {
             report(found, "terminated-service", format!("{} is terminated and still has {}", service.id, a.id));
         }
         if !model.sites.contains_key(&a.site) {

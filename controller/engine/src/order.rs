@@ -121,7 +121,8 @@ pub struct Policy {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum OnPartition {
-    /// It runs on; for a while there may be two of it, and then the better one is kept.
+    /// It runs on; for a while there may be two of it, and then the better one is kept. With exclusive state see
+    /// [`Mobility::unleased`].
     #[default]
     KeepRunning,
     /// It stops before another one is started.
@@ -152,6 +153,10 @@ pub struct Mobility {
     pub prepare: Option<Prepare>,
     /// What a copy does when it cannot hear the controller.
     pub on_partition: OnPartition,
+    /// Exclusive state runs on as well, without a lease: its order said so. In exchange nothing of it is ever begun
+    /// elsewhere because its host is silent.
+    #[serde(default)]
+    pub unleased: bool,
     /// What happens when its state is lost.
     pub on_loss: OnLoss,
     /// Most bytes of state a second while it serves.
@@ -171,6 +176,7 @@ impl Default for Mobility {
             cut_allowed: false,
             prepare: None,
             on_partition: OnPartition::KeepRunning,
+            unleased: false,
             on_loss: OnLoss::Wait,
             rate_max: None,
             undo_kept: Micros::from_secs(86_400),

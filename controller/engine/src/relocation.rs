@@ -6,6 +6,7 @@
 
 mod conclude;
 mod epoch;
+mod estimate;
 mod exclusive;
 mod lease;
 mod operator;

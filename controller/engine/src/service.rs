@@ -253,7 +253,8 @@ impl Service {
 
     /// Whether a copy may run only under a lease, so that it surely has stopped once its host is silent for long enough.
     pub fn is_leased(&self) -> bool {
-        !self.is_task() && (self.is_exclusive() || self.policy.mobility.on_partition == OnPartition::Stop)
+        let mobility = &self.policy.mobility;
+        !self.is_task() && (self.is_exclusive() && !mobility.unleased || mobility.on_partition == OnPartition::Stop)
     }
 
     /// Whether at most one copy may run anywhere, because it alone may write its state.
@@ -330,6 +331,10 @@ pub struct Assignment {
     pub target: Target,
     /// Another copy takes over: this one is released once that is healthy.
     pub leaving: bool,
+    /// It may run without a lease: it was told so, and has not shown since that it holds one. That time has passed says
+    /// nothing about whether it has stopped then.
+    #[serde(default)]
+    pub free: bool,
     /// What is reserved.
     pub reserved: Capacity,
     /// The site's rates when it was placed: what its owner is paid by.

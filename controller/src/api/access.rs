@@ -102,6 +102,7 @@ pub(super) const ROUTES: &[Route] = &[
     only(CUSTOMER, "GET", "/api/v1/bills/{id}"),
     only(OPERATOR, "GET", "/api/v1/ledger/check"),
     only(OPERATOR, "GET", "/api/v1/federation"),
+    only(OPERATOR, "POST", "/api/v1/federation/announce"),
     only(OPERATOR, "POST", "/api/v1/federation/rotate"),
     only(OPERATOR, "GET", "/api/v1/partners"),
     only(OPERATOR, "POST", "/api/v1/partners/invitations"),

@@ -39,6 +39,26 @@ pub(super) async fn rotate(State(api): Api, caller: Caller, request: Request) ->
     .await
 }
 
+#[utoipa::path(post, path = "/api/v1/federation/announce", tag = "partners",
+    description = "The CA that the next rotation will use. Partners that trust it beside the old one are not cut off then.",
+    responses((status = 200, body = FederationIdentity)))]
+pub(super) async fn announce(State(api): Api, caller: Caller, request: Request) -> Answer {
+    let (parts, body) = request.into_parts();
+    let post = match begin(&api, caller, &parts, body, DOCUMENT_MAX).await? {
+        Begun::Before(reply) => return Ok(reply),
+        Begun::New(post) => post,
+    };
+    let next = api.federation.identity().announce(api.writer.clock().now()).map_err(internal)?;
+    let federation = api.federation.clone();
+    post.commit(&api, move |draft| {
+        let (fingerprint, bundle) = (trust::fingerprint(&next), trust::to_pem(&[next]));
+        let reason = format!("the next CA for partners: {fingerprint}");
+        draft.event((Noun::Controller, String::new(), "federation"), "", "announced", reason);
+        Reply::json(OK, &FederationIdentity { fingerprint, bundle, ..shown(&federation) })
+    })
+    .await
+}
+
 fn shown(federation: &Federation) -> FederationIdentity {
     let own = federation.introduction();
     FederationIdentity {

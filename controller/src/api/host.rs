@@ -2,13 +2,17 @@
 
 use axum::extract::{Path, Request, State};
 use axum::http::Uri;
-use chandler_api::host::{AllocationStatus, Capacity as ShownCapacity, Host as Shown, HostState as ShownState};
+use chandler_api::host::{
+    AllocationStatus, Capacity as ShownCapacity, Host as Shown, HostPath, HostState as ShownState, PathKind,
+};
 use chandler_api::page::{Page, PageQuery};
 use chandler_api::site::SiteRole as ShownRole;
 use chandler_api::value::{Size, Time};
 use chandler_engine::fleet::{Capacity, Host, HostState};
 use chandler_engine::model::Model;
 use chandler_engine::{assurance, availability, fulfilment, relocation};
+use chandler_protocol::id::ID_BYTES;
+use chandler_protocol::way;
 use chandler_protocol::{HostId, Ppm, Timestamp};
 
 use super::Api;
@@ -35,7 +39,8 @@ pub(super) async fn list(State(api): Api, caller: Caller, uri: Uri) -> Answer {
 pub(super) async fn show(State(api): Api, caller: Caller, Path(reference): Path<String>) -> Answer {
     let model = api.writer.snapshot();
     let host = find(&model, caller, &reference)?;
-    Reply::json(OK, &whole(&model, host, api.writer.clock().now()))
+    let shown = whole(&model, host, api.writer.clock().now());
+    Reply::json(OK, &Shown { paths: paths(&model, caller, host.id), ..shown })
 }
 
 #[utoipa::path(post, path = "/api/v1/hosts/{reference}/revoke", tag = "hosts",
@@ -83,6 +88,21 @@ pub(super) fn whole(model: &Model, host: &Host, now: Timestamp) -> Shown {
     Shown { inventory: host.inventory.clone(), ..shown(model, host, now) }
 }
 
+/// Its ways to other hosts, as far as the caller may see those.
+fn paths(model: &Model, caller: Caller, host: HostId) -> Vec<HostPath> {
+    let first = (host, HostId::from_random([0; ID_BYTES]));
+    let of_host = model.paths.range(first..).take_while(|((from, _), _)| *from == host);
+    let path = |seen: &way::ObservedPath| {
+        let (path, rtt_micros) = match seen.path {
+            way::Path::Direct => (PathKind::Direct, seen.rtt),
+            way::Path::Relayed => (PathKind::Relayed, seen.rtt),
+            way::Path::None => (PathKind::None, None),
+        };
+        Some(HostPath { to: model.hosts.get(&seen.peer)?.name.clone(), path, rtt_micros })
+    };
+    of_host.filter(|((_, to), _)| caller.owns_host(model, *to)).filter_map(|(_, seen)| path(seen)).collect()
+}
+
 fn shown(model: &Model, host: &Host, now: Timestamp) -> Shown {
     let site = model.sites.get(&host.site);
     let pulse = model.pulse(host.id);
@@ -107,6 +127,7 @@ fn shown(model: &Model, host: &Host, now: Timestamp) -> Shown {
         agent_version: host.agent_version.clone(),
         readings: pulse.readings,
         inventory: None,
+        paths: Vec::new(),
     }
 }
 

@@ -34,7 +34,7 @@ use super::{
         movement::order, movement::list, movement::show,
         sla::list, sla::show, sla::amend, sla::history,
         bill::list, bill::run, bill::show, bill::ledger_check,
-        federation::show, federation::rotate,
+        federation::show, federation::announce, federation::rotate,
         partner::list, partner::show, partner::invite, partner::accept,
         partner::suspend, partner::resume, partner::end, partner::pin,
         settlement::receipts, settlement::month::show, settlement::month::settle,

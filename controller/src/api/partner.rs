@@ -4,8 +4,8 @@ use axum::extract::{Path, Request, State};
 use axum::http::Uri;
 use chandler_api::page::{Page, PageQuery};
 use chandler_api::partner::{
-    Partner as Shown, PartnerAccept, PartnerInvite, PartnerInvited, PartnerState as ShownState, PartnerTrust,
-    PartnerTurn, Scope,
+    Partner as Shown, PartnerAccept, PartnerInvite, PartnerInvited, PartnerState as ShownState, PartnerTrunk,
+    PartnerTrust, PartnerTurn, Scope,
 };
 use chandler_api::problem::{NOT_A_BUNDLE, NOT_AN_INVITATION, Problem};
 use chandler_api::value::Time;
@@ -27,6 +27,7 @@ use super::reply::{Answer, CREATED, OK, Reply};
 use crate::federation::invitation::InvitationText;
 use crate::federation::onboarding::{dial, problem, secret_hash};
 use crate::federation::{peer, trust};
+use crate::link::{Relay, TrunkCounts};
 
 /// Longest life of an invitation.
 const LIFE_MAX: Micros = Micros::from_secs(30 * 86_400);
@@ -38,13 +39,13 @@ pub(super) async fn list(State(api): Api, uri: Uri) -> Answer {
     let after = wanted.after::<PartyId>()?;
     let model = api.writer.snapshot();
     let partners = model.partners.values().filter(|p| after.is_none_or(|a| p.party > a));
-    Reply::json(OK, &wanted.take(partners, |p| p.party.to_string(), |p| shown(p)))
+    Reply::json(OK, &wanted.take(partners, |p| p.party.to_string(), |p| with_trunk(&api.relay, p)))
 }
 
 #[utoipa::path(get, path = "/api/v1/partners/{reference}", tag = "partners",
     params(("reference" = String, Path, description = "name or id")), responses((status = 200, body = Shown)))]
 pub(super) async fn show(State(api): Api, Path(reference): Path<String>) -> Answer {
-    Reply::json(OK, &shown(find(&api.writer.snapshot(), &reference)?))
+    Reply::json(OK, &with_trunk(&api.relay, find(&api.writer.snapshot(), &reference)?))
 }
 
 #[utoipa::path(post, path = "/api/v1/partners/invitations", tag = "partners", request_body = PartnerInvite,
@@ -144,7 +145,7 @@ async fn turn(
 }
 
 #[utoipa::path(put, path = "/api/v1/partners/{reference}/trust", tag = "partners", request_body = PartnerTrust,
-    description = "From now on only certificates that lead to this bundle are the partner's.",
+    description = "From now on only certificates that lead to this bundle are the partner's; with `add`, to this or the one before.",
     params(("reference" = String, Path, description = "name or id")), responses((status = 200, body = Shown)))]
 pub(super) async fn pin(State(api): Api, caller: Caller, Path(reference): Path<String>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
@@ -154,7 +155,8 @@ pub(super) async fn pin(State(api): Api, caller: Caller, Path(reference): Path<S
     let own = api.federation.introduction();
     api.transact(caller, move |draft: &mut Draft<'_>| {
         let party = find(&draft.model, &reference)?.party;
-        let partner = onboarding::trust(draft, &own, party, &bundle).map_err(refused)?;
+        let trust = if wanted.add { onboarding::trust_also } else { onboarding::trust };
+        let partner = trust(draft, &own, party, &bundle).map_err(refused)?;
         Reply::json(OK, &shown(&partner))
     })
     .await
@@ -181,6 +183,20 @@ pub(super) fn find<'m>(model: &'m Model, reference: &str) -> Result<&'m Partner,
     partner.map(AsRef::as_ref).ok_or_else(|| not_found("partner", reference))
 }
 
+/// A partner, and how packets go to it.
+fn with_trunk(relay: &Relay, partner: &Partner) -> Shown {
+    let counts = relay.trunk_counts(partner.party);
+    let trunk = PartnerTrunk {
+        up: counts.is_up,
+        fits: counts.is_wide,
+        sent: counts.sent,
+        received: counts.received,
+        refused: counts.refused,
+        lost: counts.lost,
+    };
+    Shown { trunk: (counts != TrunkCounts::default()).then_some(trunk), ..shown(partner) }
+}
+
 fn shown(partner: &Partner) -> Shown {
     Shown {
         id: partner.party,
@@ -197,5 +213,6 @@ fn shown(partner: &Partner) -> Shown {
         address: partner.address.clone(),
         trust_domain: partner.trust_domain.clone(),
         fingerprints: partner.trust.iter().map(|c| trust::fingerprint(c)).collect(),
+        trunk: None,
     }
 }

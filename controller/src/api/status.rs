@@ -6,7 +6,7 @@ use axum::extract::State;
 use chandler_api::host::AllocationStatus;
 use chandler_api::status::{ControllerRole, Status};
 use chandler_api::value::{Money, Time};
-use chandler_engine::assurance;
+use chandler_engine::assurance::{self, Patience, Watch};
 use chandler_engine::finance::{month_of, month_range};
 use chandler_engine::fleet::HostState;
 use chandler_engine::model::Model;
@@ -102,7 +102,7 @@ async fn rated_since_month_began(api: &Shared, model: &Model, now: Timestamp) ->
 
 /// What a person must look at, worst first, each with the next command.
 fn attention(model: &Model, now: Timestamp) -> Vec<String> {
-    let mut lines: Vec<(u8, String)> = Vec::new();
+    let mut lines: Vec<(u8, String)> = frozen(model, now).into_iter().collect();
     let live = model.live.iter().filter_map(|id| model.services.get(id));
     lines.extend(live.filter(|s| s.state != ServiceState::Terminating).filter_map(|s| of_service(model, s)));
     let live = model.live.iter().filter_map(|id| model.services.get(id));
@@ -120,6 +120,20 @@ fn attention(model: &Model, now: Timestamp) -> Vec<String> {
     }
     lines.sort();
     lines.into_iter().take(ATTENTION_MAX).map(|(_, line)| line).collect()
+}
+
+/// Nothing is concluded while most hosts are silent: whoever looks must know, before anything else.
+fn frozen(model: &Model, now: Timestamp) -> Option<(u8, String)> {
+    let default = Patience::default();
+    let grace = if model.grace.0 > 0 { model.grace } else { default.grace };
+    let Watch::Frozen { silent, of } = assurance::most_are_silent(model, Patience { grace, ..default }, now) else {
+        return None;
+    };
+    let text = format!(
+        "{silent} of {of} hosts are silent at once: none of them is taken for lost and nothing is moved until most are back; \
+         look at this controller's own network first: chandler host list"
+    );
+    Some((0, text))
 }
 
 /// The first term of a service's SLA that does not hold as measured.

@@ -116,6 +116,7 @@ impl World {
             writer: writer.clone(),
             blobs: blobs.clone(),
             sessions: Arc::new(Sessions::default()),
+            relay: Arc::default(),
             authority: Arc::new(authority),
             federation: Arc::new(federation),
         };

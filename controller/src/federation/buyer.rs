@@ -7,6 +7,7 @@ mod content;
 mod dispute;
 mod hear;
 mod order;
+mod proof;
 mod receipt;
 mod restore;
 mod supply;

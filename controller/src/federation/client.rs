@@ -21,6 +21,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 
+use crate::link::identity::SERVER_NAME;
+
 /// Longest wait for a connection, its handshake included.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 /// Longest wait for an answer that nobody waits with.
@@ -255,7 +257,7 @@ impl FederationClient {
 
     async fn connect(&self) -> Result<SendRequest<Body>, CallError> {
         // The name in the certificate is checked by the settings; this one only fills the protocol's field.
-        let name = ServerName::try_from("controller.chandler").map_err(|e| self.silence(&e.to_string()))?;
+        let name = ServerName::try_from(SERVER_NAME).map_err(|e| self.silence(&e.to_string()))?;
         let connecting = async {
             let stream = TcpStream::connect(&self.address).await.map_err(|e| self.silence(&reason(&e)))?;
             let _ = stream.set_nodelay(true);

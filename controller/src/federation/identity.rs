@@ -2,7 +2,8 @@
 //! it issues to itself alone.
 //!
 //! The trust domain is in the CA's certificate and stays when the CA is rotated. A rotation cuts every partner off until
-//! its operator has pinned the new CA: only a person can say that a new key is really ours.
+//! its operator has pinned the new CA: only a person can say that a new key is really ours. One that was announced may have
+//! been pinned before.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -33,6 +34,8 @@ const BACKDATE: Micros = Micros::from_secs(3_600);
 const FILE: &str = "federation.key";
 /// The CA's certificate for people: what partners pin.
 const PUBLIC_FILE: &str = "federation.pem";
+/// The key and certificate of the CA that the next rotation makes this one's, if it was announced.
+const NEXT_FILE: &str = "federation.next.key";
 /// The CAs before, newest first: what they signed can still be checked.
 const FORMER_FILE: &str = "federation.former.pem";
 
@@ -55,6 +58,8 @@ pub struct Identity {
 struct Current {
     issuer: Issuer<'static, KeyPair>,
     ca: CertificateDer<'static>,
+    /// The CA that was announced.
+    next: Option<(Vec<u8>, Vec<u8>)>,
     /// Certificates of the CAs before, newest first.
     former: Vec<Vec<u8>>,
     trust_domain: String,
@@ -78,8 +83,7 @@ impl Identity {
     pub fn open(directory: &Path, now: Timestamp, random: Arc<dyn Random>) -> Result<Self, IdentityError> {
         let file = directory.join(FILE);
         let (key, ca) = if file.exists() {
-            postcard::from_bytes::<(Vec<u8>, Vec<u8>)>(&std::fs::read(&file)?)
-                .map_err(|e| IdentityError::Io(std::io::Error::other(format!("{FILE}: {e}"))))?
+            kept(&file)?
         } else {
             let made = make_ca(&new_domain(random.as_ref()), now, random.as_ref())?;
             keep(&file, &made)?;
@@ -87,6 +91,11 @@ impl Identity {
         };
         let former = directory.join(FORMER_FILE);
         let mut current = Current::new(&key, ca, 0)?;
+        let next = directory.join(NEXT_FILE);
+        if next.exists() {
+            // A crash may have left the one that is in use already.
+            current.next = Some(kept(&next)?).filter(|(_, ca)| ca.as_slice() != current.ca.as_ref());
+        }
         if former.exists() {
             let pem = std::fs::read_to_string(&former)?;
             let bundle = trust::read_bundle(&pem, None);
@@ -137,19 +146,43 @@ impl Identity {
         Introduction { address, trust: vec![current.ca.to_vec()], trust_domain: current.trust_domain.clone() }
     }
 
-    /// Makes a new CA of the same trust domain. The old key is gone afterwards.
+    /// The certificate of the CA that the next rotation will use, so that partners can pin it before. Made when it is asked
+    /// for the first time.
+    ///
+    /// # Errors
+    /// It cannot be made or kept.
+    pub fn announce(&self, now: Timestamp) -> Result<Vec<u8>, IdentityError> {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, ca)) = &current.next {
+            return Ok(ca.clone());
+        }
+        let made = make_ca(&current.trust_domain, now, self.random.as_ref())?;
+        if let Some(file) = &self.file {
+            files::write_secret(&file.with_file_name(NEXT_FILE), &packed(&made)?)?;
+        }
+        let ca = made.1.clone();
+        current.next = Some(made);
+        Ok(ca)
+    }
+
+    /// Makes a new CA of the same trust domain: the one that was announced, if one was. The old key is gone afterwards.
     ///
     /// # Errors
     /// It cannot be made or kept; the old one stays then.
     pub fn rotate(&self, now: Timestamp) -> Result<(), IdentityError> {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        let made = make_ca(&current.trust_domain, now, self.random.as_ref())?;
+        let made = match current.next.clone() {
+            Some(announced) => announced,
+            None => make_ca(&current.trust_domain, now, self.random.as_ref())?,
+        };
         let mut next = Current::new(&made.0, made.1.clone(), current.generation + 1)?;
         next.former = std::iter::once(current.ca.to_vec()).chain(current.former.iter().cloned()).collect();
         next.former.truncate(TRUST_MAX);
         if let Some(file) = &self.file {
             files::write_secret(&file.with_file_name(FORMER_FILE), trust::to_pem(&next.former).as_bytes())?;
             keep(file, &made)?;
+            // What stays is seen to be in use at the next start.
+            let _ = std::fs::remove_file(file.with_file_name(NEXT_FILE));
         }
         *current = next;
         Ok(())
@@ -195,7 +228,7 @@ impl Current {
         let ca = CertificateDer::from(ca);
         let trust_domain = trust::domain_of_ca(&ca).map_err(|_| IdentityError::BadRequest)?;
         let issuer = Issuer::from_ca_cert_der(&ca, KeyPair::try_from(key)?)?;
-        Ok(Self { issuer, ca, former: Vec::new(), trust_domain, generation, serving: None, calling: None })
+        Ok(Self { issuer, ca, next: None, former: Vec::new(), trust_domain, generation, serving: None, calling: None })
     }
 
     const fn kept(&self, purpose: Purpose) -> Option<&(Timestamp, Arc<CertifiedKey>)> {
@@ -224,11 +257,20 @@ impl Current {
 
 /// Writes key and certificate for us, and the certificate for people.
 fn keep(file: &Path, made: &(Vec<u8>, Vec<u8>)) -> Result<(), IdentityError> {
-    let bytes = postcard::to_allocvec(made).map_err(|e| IdentityError::Io(std::io::Error::other(e.to_string())))?;
-    files::write_secret(file, &bytes)?;
+    files::write_secret(file, &packed(made)?)?;
     let public = trust::to_pem(std::slice::from_ref(&made.1));
     files::write_secret(&file.with_file_name(PUBLIC_FILE), public.as_bytes())?;
     Ok(())
+}
+
+fn packed(made: &(Vec<u8>, Vec<u8>)) -> Result<Vec<u8>, IdentityError> {
+    postcard::to_allocvec(made).map_err(|e| IdentityError::Io(std::io::Error::other(e.to_string())))
+}
+
+/// The key and certificate in a file.
+fn kept(file: &Path) -> Result<(Vec<u8>, Vec<u8>), IdentityError> {
+    let damaged = |e| IdentityError::Io(std::io::Error::other(format!("{}: {e}", file.display())));
+    postcard::from_bytes(&std::fs::read(file)?).map_err(damaged)
 }
 
 /// A trust domain that nobody else has by accident: 64 random bits.
@@ -296,6 +338,16 @@ mod tests {
         first.rotate(NOW).unwrap();
         let second = open();
         assert_eq!((second.ca(), second.trust_domain()), (first.ca(), first.trust_domain()), "a rotation is kept");
+        let announced = second.announce(NOW).unwrap();
+        let third = open();
+        assert_eq!((third.ca(), third.announce(NOW).unwrap()), (second.ca(), announced.clone()), "it is not used yet");
+        let next = std::fs::read(dir.path().join(NEXT_FILE)).unwrap();
+        third.rotate(NOW).unwrap();
+        // As if a crash had left the file.
+        std::fs::write(dir.path().join(NEXT_FILE), next).unwrap();
+        let second = open();
+        assert_eq!(second.ca(), announced, "what was announced is what was rotated to");
+        assert_ne!(second.announce(NOW).unwrap(), announced, "and never announced again");
         let pem = std::fs::read_to_string(dir.path().join(PUBLIC_FILE)).unwrap();
         assert_eq!(trust::read_bundle(&pem, None).unwrap(), second.introduction(None));
     }

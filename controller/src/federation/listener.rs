@@ -1,4 +1,5 @@
-//! The listener for partners: HTTPS with certificates on both sides, bounded in connections and in patience.
+//! The listener for partners: HTTPS with certificates on both sides, bounded in connections and in patience; and on the
+//! same address and port, over UDP, the trunk.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -20,8 +21,11 @@ use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 
 use super::peer::{Connection, peer_of};
-use super::{Desk, routes, tls};
+use super::{Desk, routes, tls, trunk};
+use crate::world::Sockets;
 
+/// How often the system is asked for a port that is free both for TCP and for UDP.
+const PORTS_TRIED: usize = 16;
 /// Handshakes under way at once; further callers wait in the system's queue.
 const HANDSHAKES: usize = 256;
 /// A handshake that takes longer is given up.
@@ -47,6 +51,7 @@ const BREATH: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
+    endpoint: quinn::Endpoint,
     desk: Arc<Desk>,
 }
 
@@ -62,12 +67,22 @@ struct Shared {
 }
 
 impl Listener {
-    /// Listens. Connections are accepted once [`Self::run`] runs.
+    /// Listens. Connections are accepted once [`Self::run`] runs. `reset_key` outlives restarts, so that partners notice one
+    /// at once.
     ///
     /// # Errors
     /// The address cannot be used.
-    pub async fn bind(address: SocketAddr, desk: Desk) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::bind(address).await?, desk: Arc::new(desk) })
+    pub async fn bind(address: SocketAddr, desk: Desk, sockets: &dyn Sockets, reset_key: &[u8]) -> io::Result<Self> {
+        for _ in 0..PORTS_TRIED {
+            let socket = TcpListener::bind(address).await?;
+            match trunk::listen(socket.local_addr()?, &desk, sockets, reset_key) {
+                Ok(endpoint) => return Ok(Self { socket, endpoint, desk: Arc::new(desk) }),
+                // Some other program has this port over UDP; the system may choose another one.
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && address.port() == 0 => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::AddrInUse.into())
     }
 
     /// Where it listens.
@@ -83,6 +98,11 @@ impl Listener {
     /// # Errors
     /// TLS cannot be set up.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+        let (endpoint, desk) = (self.endpoint.clone(), self.desk.clone());
+        trunk::beside(endpoint, desk, self.serve(shutdown)).await
+    }
+
+    async fn serve(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let federation = &self.desk.federation;
         let config = tls::listening(federation.identity(), self.desk.writer.clock()).map_err(io::Error::other)?;
         let (stop, stopped) = watch::channel(false);

@@ -34,7 +34,7 @@ pub(crate) fn problem(refused: &Refused) -> Problem {
         Refused::Unfit(Unfit::Taken(_)) | Refused::Another(_) => PARTNER_TAKEN,
         Refused::State { .. } => CONFLICT,
         Refused::Unknown(_) => NOT_FOUND,
-        Refused::Foreign { .. } => NOT_A_BUNDLE,
+        Refused::Foreign { .. } | Refused::Full(_) => NOT_A_BUNDLE,
     };
     match refused {
         Refused::BadName(_) => Problem::field("name", refused.to_string()),

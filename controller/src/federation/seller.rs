@@ -21,7 +21,6 @@ use chandler_engine::model::Model;
 use chandler_protocol::AssignmentId;
 
 pub(crate) use self::log::Part;
-pub(super) use self::orders::Holds;
 pub(super) use self::receipt::{CONTEXT, Countersignature, Receipts, Signed};
 pub(super) use self::restore::{Lost, Restored};
 use super::document::Refusal;

@@ -5,4 +5,5 @@ mod onboarding;
 mod restored;
 mod settlement;
 mod strangers;
+mod trunk;
 mod trust;

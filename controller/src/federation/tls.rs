@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
+use chandler_protocol::tunnel::TRUNK_ALPN;
 use chandler_protocol::world::Clock;
+use quinn::TransportConfig;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
@@ -21,6 +24,8 @@ use crate::link::{Clocked, provider};
 
 /// ALPN of both sides: an agent's connection, or a browser's HTTP/2, is none of this.
 const ALPN: &[u8] = b"http/1.1";
+/// Trunks that wait for their handshake to begin; further ones are turned away by QUIC.
+const INCOMING: usize = 256;
 /// Most certificates of a chain.
 const CHAIN_MAX: usize = 4;
 
@@ -63,6 +68,37 @@ pub(super) fn calling(
     tls.alpn_protocols = vec![ALPN.to_vec()];
     tls.resumption = Resumption::disabled();
     Ok(tls)
+}
+
+/// Settings of the trunk's listener: the same certificates and callers as for HTTPS, over QUIC.
+pub(super) fn accepting_trunks(
+    identity: &Arc<Identity>,
+    clock: &Arc<dyn Clock>,
+    transport: TransportConfig,
+) -> Result<quinn::ServerConfig, Error> {
+    let mut tls = listening(identity, clock)?;
+    tls.alpn_protocols = vec![TRUNK_ALPN.to_vec()];
+    let quic = QuicServerConfig::try_from(tls).map_err(|e| Error::General(e.to_string()))?;
+    let mut config = quinn::ServerConfig::with_crypto(Arc::new(quic));
+    config.transport_config(Arc::new(transport));
+    config.max_incoming(INCOMING).incoming_buffer_size(64 << 10).incoming_buffer_size_total(4 << 20);
+    Ok(config)
+}
+
+/// Settings for dialling the trunk to one partner.
+pub(super) fn dialling_trunk(
+    identity: &Arc<Identity>,
+    clock: &Arc<dyn Clock>,
+    anchors: Anchors,
+    trust_domain: &str,
+    transport: TransportConfig,
+) -> Result<quinn::ClientConfig, Error> {
+    let mut tls = calling(identity, clock, anchors, trust_domain)?;
+    tls.alpn_protocols = vec![TRUNK_ALPN.to_vec()];
+    let quic = QuicClientConfig::try_from(tls).map_err(|e| Error::General(e.to_string()))?;
+    let mut config = quinn::ClientConfig::new(Arc::new(quic));
+    config.transport_config(Arc::new(transport));
+    Ok(config)
 }
 
 /// Our own certificate as of now: it is made anew while the listener runs, and when the CA is rotated.

@@ -9,8 +9,8 @@ use quinn::crypto::rustls::HandshakeData;
 use tokio::sync::Semaphore;
 
 use super::identity::{Authority, IdentityError};
-use super::relay::{self, Relay};
-use super::{Sessions, bulk, session, tls};
+use super::relay;
+use super::{Relay, Sessions, bulk, session, tls};
 use crate::store::Writer;
 use crate::store::blobs::Blobs;
 use crate::world::Sockets;
@@ -52,6 +52,8 @@ pub struct Shared {
     pub authority: Arc<Authority>,
     /// Who is connected.
     pub sessions: Arc<Sessions>,
+    /// Packets between agents without a straight way.
+    pub relay: Arc<Relay>,
     /// What agents are told to keep to.
     pub config: LinkConfig,
 }
@@ -90,7 +92,6 @@ impl Link {
     /// Serves agents until `shutdown` is done, then closes every connection.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
-        let relay = Arc::new(Relay::default());
         tokio::pin!(shutdown);
         loop {
             let incoming = tokio::select! {
@@ -100,12 +101,12 @@ impl Link {
             };
             let Some(incoming) = incoming else { break };
             let Ok(permit) = handshakes.clone().acquire_owned().await else { break };
-            let (shared, relay) = (self.shared.clone(), relay.clone());
+            let shared = self.shared.clone();
             tokio::spawn(async move {
                 let connection = tokio::time::timeout(HANDSHAKE_TIME, async move { incoming.accept()?.await }).await;
                 drop(permit);
                 match connection {
-                    Ok(Ok(connection)) => serve(connection, shared, relay).await,
+                    Ok(Ok(connection)) => serve(connection, shared).await,
                     Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
                     Err(_) => tracing::debug!("a handshake took too long"),
                 }
@@ -117,13 +118,13 @@ impl Link {
     }
 }
 
-async fn serve(connection: quinn::Connection, shared: Arc<Shared>, relay: Arc<Relay>) {
+async fn serve(connection: quinn::Connection, shared: Arc<Shared>) {
     let data = connection.handshake_data().and_then(|d| d.downcast::<HandshakeData>().ok());
     let protocol = data.and_then(|d| d.protocol).unwrap_or_default();
     match protocol.as_slice() {
         p if p == handshake::ALPN => session::serve(connection, shared).await,
         p if p == artifact::ALPN => bulk::serve(connection, shared).await,
-        p if p == tunnel::RELAY_ALPN => relay::serve(connection, shared, relay).await,
+        p if p == tunnel::RELAY_ALPN => relay::serve(connection, shared).await,
         p if p == join::ALPN => super::join::serve(connection, shared).await,
         _ => connection.close(session::CLOSE_PROTOCOL, b"unknown protocol"),
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 pub mod process;
 pub mod proxy;
 pub mod wait;
+pub mod wire;
 
 /// The application `notes` as an executable for the platform this was built for; see `notes/main.rs`.
 pub const NOTES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/notes"));

@@ -38,7 +38,13 @@ impl Gate {
     /// The copy answered and could.
     pub(crate) fn did_well(&self, backend: &Backend) {
         let now = self.now();
-        lock(&self.inner).balance.did_well(backend.assignment, now);
+        let mut inner = lock(&self.inner);
+        inner.balance.did_well(backend.assignment, now);
+        let recovered = inner.queue.is_empty() && inner.tally.recovered();
+        drop(inner);
+        if recovered {
+            self.tell();
+        }
     }
 
     /// An answer began: after `time`, with a status of 500 or above or not.

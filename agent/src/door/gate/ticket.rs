@@ -205,6 +205,8 @@ impl Ticket {
         inner.bytes = inner.bytes.saturating_sub(self.charge);
         self.gate.room.give(self.charge);
         if let Some((since, of)) = self.waits {
+            // Whom a copy left without an answer has waited since it came.
+            let since = if of.is_some() { since } else { self.arrived };
             inner.tally.waited(of, Micros(now.0.saturating_sub(since.0)));
         }
         if inner.queue.is_empty() && inner.hold.is_none() {

@@ -47,6 +47,10 @@ impl Client {
     pub async fn federation(&self) -> Result<FederationIdentity, ClientError> {
         self.get(&["federation"]).await
     }
+    /// The CA for partners that the next rotation will use.
+    pub async fn federation_announce(&self) -> Result<FederationIdentity, ClientError> {
+        self.act(&["federation", "announce"]).await
+    }
     /// Makes a new CA for partners.
     pub async fn federation_rotate(&self) -> Result<FederationIdentity, ClientError> {
         self.act(&["federation", "rotate"]).await

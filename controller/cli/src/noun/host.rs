@@ -186,6 +186,10 @@ fn text(host: &Item, software: bool) -> String {
         .add("available", format!("{} predicted", host.availability_ppm))
         .add("agent", &host.agent_version)
         .add("seen at", host.seen_at.map(moment).unwrap_or_default());
+    for path in &host.paths {
+        let time = path.rtt_micros.map(|t| format!(", round trip {t}")).unwrap_or_default();
+        facts.add("reaches", format!("{}: {}{time}", path.to, word::of(&path.path)));
+    }
     inventory(&mut facts, host, software);
     facts.to_string()
 }

@@ -153,6 +153,10 @@ pub(crate) fn text(m: &Item) -> String {
         let next: Vec<String> = m.next.iter().map(word::of).collect();
         let _ = write!(text, "\n  next  {}", next.join(" "));
     }
+    let hold = m.predicted.hold_micros;
+    if m.kind == MoveKind::Exclusive && m.reversible && hold.0 > 0 {
+        let _ = write!(text, "\n  wait  requests will probably wait for less than {hold}");
+    }
     let _ = write!(text, "\n{}", last_line(m));
     text.lines().map(|l| clean(l, usize::MAX)).collect::<Vec<_>>().join("\n")
 }

@@ -58,7 +58,7 @@ The order file (TOML, or the same as JSON); what has a default may be left out:
   owners   = ["customer", "provider", "partner", "remote"]
   replicas = 1                       # or { min = 1, max = 3 }: the availability decides
   move     = { hold = "2 s", drain = "5 s", cut = false, rate = "50 MiB/s", keep = "24 h" }
-  onPartition = "stop"               # or "keepRunning", without exclusive state
+  onPartition = "stop"               # or "keepRunning": with exclusive state it waits for a silent host, never elsewhere
   onLoss   = "wait"                  # or "startEmpty"
   criteria = { prefer = ["customer"], premiumPercent = 10, at = [{ when = "Mon-Fri 12:00-14:00 Europe/Berlin", blackout = true }] }
   [front]                            # front doors beside those on the customer's own computers

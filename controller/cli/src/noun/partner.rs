@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use chandler_api::client::all;
 use chandler_api::partner::{
-    FederationIdentity, Partner as Item, PartnerAccept, PartnerInvite, PartnerTrust, PartnerTurn, Scope,
+    FederationIdentity, Partner as Item, PartnerAccept, PartnerInvite, PartnerTrunk, PartnerTrust, PartnerTurn, Scope,
 };
 use chandler_api::value::Span;
 use chandler_protocol::Micros;
@@ -100,21 +100,29 @@ enum Verb {
     },
     /// Pin another bundle of a partner, after it has rotated its CA
     #[command(
-        after_help = "Examples:\n  chandler partner trust nova --bundle nova.pem\n\nCompare the fingerprint with its operator by a way you trust. From then on only certificates of that bundle are the partner's."
+        after_help = "Examples:\n  chandler partner trust nova --bundle nova.pem\n  chandler partner trust nova --add nova-next.pem\n\nCompare the fingerprint with its operator by a way you trust. From then on only certificates of that bundle are the partner's; with --add, those of the one before as well, until --bundle pins the new one alone."
     )]
     Trust {
         /// Its name or id
         partner: String,
         /// File with its CA certificates, as chandler partner bundle prints them there; - is stdin
+        #[arg(long, value_name = "FILE", required_unless_present = "add", conflicts_with = "add")]
+        bundle: Option<PathBuf>,
+        /// The same, beside what is trusted already: the CA that it will rotate to
         #[arg(long, value_name = "FILE")]
-        bundle: PathBuf,
+        add: Option<PathBuf>,
     },
     /// Print this controller's CA certificate for partners: what they pin
     #[command(after_help = "Examples:\n  chandler partner bundle > own.pem\n  chandler partner bundle -o json")]
     Bundle,
+    /// Print the CA certificate that the next rotation will use: who trusts it before is not cut off
+    #[command(
+        after_help = "Examples:\n  chandler partner announce > next.pem\n\nThen, at each partner: chandler partner trust NAME --add next.pem\nand when all have done so: chandler partner rotate"
+    )]
+    Announce,
     /// Make a new CA for partners; each is cut off until its operator has pinned the new bundle
     #[command(
-        after_help = "Examples:\n  chandler partner rotate --yes > own.pem\n\nThen, at each partner: chandler partner trust NAME --bundle own.pem"
+        after_help = "Examples:\n  chandler partner rotate --yes > own.pem\n\nThen, at each partner: chandler partner trust NAME --bundle own.pem\nNobody is cut off who trusts it already: see chandler partner announce."
     )]
     Rotate {
         /// Do not ask
@@ -147,11 +155,18 @@ impl Partner {
                 confirm::name(session, &what, &known.name, "end", yes).await?;
                 show(session, &client.partner_end(&partner, &PartnerTurn { reason }).await?)
             }
-            Verb::Trust { partner, bundle } => {
-                let bundle = text_of(&bundle)?;
-                show(session, &client.partner_trust(&partner, &PartnerTrust { bundle }).await?)
+            Verb::Trust { partner, bundle, add } => {
+                let file =
+                    add.as_ref().or(bundle.as_ref()).ok_or_else(|| Failure::local("write --bundle FILE".to_owned()))?;
+                let wanted = PartnerTrust { bundle: text_of(file)?, add: add.is_some() };
+                show(session, &client.partner_trust(&partner, &wanted).await?)
             }
             Verb::Bundle => bundle(session, &client.federation().await?),
+            Verb::Announce => {
+                bundle(session, &client.federation_announce().await?)?;
+                session.out.talk("Next, at each partner: chandler partner trust NAME --add FILE");
+                Ok(())
+            }
             Verb::Rotate { yes } => {
                 let what = "every partner is cut off until its operator has pinned the new bundle";
                 confirm::yes(session, what, "Make a new CA?", yes).await?;
@@ -196,8 +211,22 @@ fn show(session: &Session, partner: &Item) -> Result<(), Failure> {
         facts.add("why", &partner.reason).add("may", words(&partner.may));
         facts.add("address", partner.address.as_deref().unwrap_or("it does not listen: nothing can be bought from it"));
         facts.add("trust domain", &partner.trust_domain).add("trusts", partner.fingerprints.join(", "));
+        if let Some(trunk) = &partner.trunk {
+            facts.add("relay", relayed(trunk));
+        }
         facts.to_string()
     })
+}
+
+/// How packets between agents go over both relays.
+fn relayed(trunk: &PartnerTrunk) -> String {
+    let state = match (trunk.up, trunk.fits) {
+        (true, true) => "joined",
+        (true, false) => "joined, but the way there takes no UDP packets of 1,280 bytes",
+        (false, _) => "not joined",
+    };
+    let PartnerTrunk { sent, received, refused, lost, .. } = trunk;
+    format!("{state}; packets: {sent} sent, {received} received, {refused} refused, {lost} lost")
 }
 
 /// The bundle on stdout, so that it can go to a file; what people compare on stderr.

@@ -16,7 +16,7 @@ use crate::relocation;
 pub struct Patience {
     /// A host is lost when it was silent for this long while the controller was up and listening.
     pub grace: Micros,
-    /// When more than this share of the hosts fall silent together, nothing is concluded (promise P2).
+    /// When more than this share of the hosts fall silent together, nothing is concluded (promise P2): [`most_are_silent`].
     pub freeze_share: Ppm,
     /// A fleet of fewer hosts than this has no share that says anything.
     pub freeze_least: usize,
@@ -53,18 +53,12 @@ pub fn watch(draft: &mut Draft<'_>, patience: Patience) -> Watch {
         .filter(|h| matches!(h.state, HostState::Active | HostState::Unknown))
         .cloned()
         .collect();
-    let silent: Vec<_> =
-        hosts.iter().filter(|h| silence(&draft.model, h.id, now).0 > patience.grace.0).cloned().collect();
-    // Hosts that have been silent for long say nothing about the controller's own eyes: they are lost by now and
-    // not counted. Those here fell silent within the last grace period or two.
-    let (quiet, of) = (witnesses(&draft.model, &silent), witnesses(&draft.model, &hosts));
-    let (silent_count, of_count) = (quiet.silent_among(&of), of.count());
-    if of_count >= patience.freeze_least
-        && silent_count as u64 * 1_000_000 > of_count as u64 * u64::from(patience.freeze_share.0)
-    {
-        return Watch::Frozen { silent: silent_count, of: of_count };
+    let frozen = most_are_silent(&draft.model, patience, now);
+    if frozen != Watch::Calm {
+        return frozen;
     }
-    let lost: Vec<HostId> = silent.iter().map(|h| h.id).collect();
+    let silent = hosts.iter().filter(|h| silence(&draft.model, h.id, now).0 > patience.grace.0);
+    let lost: Vec<HostId> = silent.map(|h| h.id).collect();
     for host in &hosts {
         let quiet = silence(&draft.model, host.id, now);
         if lost.contains(&host.id) {
@@ -77,6 +71,26 @@ pub fn watch(draft: &mut Draft<'_>, patience: Patience) -> Watch {
         {
             host_to(draft, host, HostState::Unknown, "connection lost; what runs there runs on");
         }
+    }
+    Watch::Calm
+}
+
+/// Whether too many hosts fell silent in one window for anything to be concluded (promise P2).
+///
+/// Hosts that fall silent at one moment spoke last up to a heartbeat apart, which is a third of the grace at most. So when
+/// the first of them is silent for the whole grace, those count as well that are for half of it; and those that were lost
+/// within the last grace. Hosts that have been silent for longer say nothing about the controller's own eyes.
+pub fn most_are_silent(model: &Model, patience: Patience, now: Timestamp) -> Watch {
+    let is_new = |h: &Host| h.state == HostState::Lost && now.since(h.since) <= patience.grace;
+    let is_there = |h: &Host| matches!(h.state, HostState::Active | HostState::Unknown);
+    let hosts: Vec<_> = model.hosts.values().filter(|h| is_there(h) || is_new(h)).collect();
+    let is_silent = |h: &Host| is_new(h) || silence(model, h.id, now).0 > patience.grace.0 / 2;
+    let of = witnesses(model, hosts.iter().copied());
+    let quiet = witnesses(model, hosts.into_iter().filter(|h| is_silent(h)));
+    let (silent, of) = (quiet.silent_among(&of), of.count());
+    let share = u64::from(patience.freeze_share.0);
+    if of >= patience.freeze_least && silent as u64 * 1_000_000 > of as u64 * share {
+        return Watch::Frozen { silent, of };
     }
     Watch::Calm
 }

@@ -68,6 +68,7 @@ fn assignment(n: u8) -> Assignment {
         state: AllocationState::Allocated,
         target: Target::Running,
         leaving: false,
+        free: false,
         reserved: Capacity { cpu: MilliCpu(1_000), memory: Bytes(1 << 30), gpus: 0 },
         rates: Rates { core_hour: MicroMoney(0), gib_hour: MicroMoney(0), gpu_hour: MicroMoney(0) },
         spec: wish().spec,

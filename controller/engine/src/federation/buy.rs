@@ -84,6 +84,19 @@ pub fn unused(model: &Model, partner: PartyId) -> Vec<AssignmentId> {
     mine.filter(|l| !model.assignments.contains_key(&l.id)).map(|l| l.id).collect()
 }
 
+/// The leases that a partner says this controller has, and of which it knows nothing: it was restored from a backup. They
+/// are to be given back, in order of id; what ran under them is stopped.
+pub fn unknown(model: &Model, partner: PartyId, said: &[LeaseWord]) -> Vec<AssignmentId> {
+    let is_theirs = |l: &&LeaseWord| l.state != LeaseState::Closed && model.home_of(l.host) == Some(partner);
+    let is_unknown = |l: &&LeaseWord| !model.leases.contains_key(&l.id) && !model.assignments.contains_key(&l.id);
+    // What is over here and goes on there was not told: it is told again.
+    let is_over = |l: &&LeaseWord| model.leases.get(&l.id).is_some_and(|b| b.side == Side::Bought && !b.is_open());
+    let mut found: Vec<_> =
+        said.iter().filter(is_theirs).filter(|l| is_unknown(l) || is_over(l)).map(|l| l.id).collect();
+    found.sort_unstable();
+    found
+}
+
 fn hosts_of(model: &Model, partner: PartyId) -> impl Iterator<Item = HostId> + '_ {
     let sites = model.sites_of(partner).filter(move |s| s.home == Some(partner));
     sites.flat_map(|s| model.hosts_of(s.id)).map(|h| h.id)
@@ -113,7 +126,7 @@ pub fn wanted(model: &Model, partner: PartyId) -> BTreeMap<HostId, Orders> {
             });
         }
         ways.notices.retain(|n| leased(&n.assignment));
-        all.insert(host, Orders { generation: 0, assignments, ways });
+        all.insert(host, Orders { assignments, ways, ..Orders::default() });
     }
     all
 }
@@ -261,7 +274,7 @@ fn full(draft: &mut Draft<'_>, refused: &Assignment) {
     draft.put(Host { inventory: Some(HostInventory { offered, ..inventory }), ..host.as_ref().clone() });
 }
 
-fn lost(draft: &mut Draft<'_>, id: AssignmentId, why: &str) {
+pub(super) fn lost(draft: &mut Draft<'_>, id: AssignmentId, why: &str) {
     said(draft, id, Phase::Failed(Failure::Lease), why);
     // Without a lease nothing can be told to it any more: what is to go has gone.
     let goes = draft.model.assignments.get(&id).is_some_and(|a| a.state == AllocationState::Releasing);

@@ -148,6 +148,14 @@ pub fn propose(draft: &mut Draft<'_>, id: DisputeId, to_seller: MicroMoney) -> R
     Ok(draft.model.disputes.get(&id).map(|d| d.as_ref().clone()))
 }
 
+/// The buyer offers all of it.
+pub(super) fn concede(draft: &mut Draft<'_>, id: DisputeId) {
+    let Some(known) = draft.model.disputes.get(&id).cloned() else { return };
+    if let Ok(next) = known.propose(Bidder::Buyer, known.hold.contested, draft.now) {
+        keep(draft, &known, next, "it was signed before this controller was restored from a backup: it is paid");
+    }
+}
+
 /// The seller's controller decides what both sides would settle for.
 fn settle(draft: &mut Draft<'_>, id: DisputeId) {
     let Some(known) = draft.model.disputes.get(&id).cloned() else { return };
@@ -233,8 +241,8 @@ pub fn hear(draft: &mut Draft<'_>, buyer: PartyId, said: &[DisputeWord]) -> Vec<
     answer.into_values().take(2 * WORDS_MAX).collect()
 }
 
-/// Takes in the seller's answer to what was said. Gives what is left to say: that this side pays what it contested before it was restored
-/// from a backup, and does not know of any more.
+/// Takes in the seller's answer to what was said. Gives what is left to say: that this side pays what it contested before
+/// it was restored from a backup, and does not know of any more.
 pub fn heard(draft: &mut Draft<'_>, seller: PartyId, said: &[DisputeWord], answer: &[DisputeWord]) -> Vec<DisputeWord> {
     let told = draft.model.chains.get(&(seller, Side::Bought)).map_or(0, |c| c.countersigned());
     let mut left = Vec::new();
@@ -247,8 +255,11 @@ pub fn heard(draft: &mut Draft<'_>, seller: PartyId, said: &[DisputeWord], answe
             continue;
         };
         listen(draft, id, word);
+        // What the seller knows of less being contested was agreed, once, by a buyer that was restored since.
+        let agreed = (known.hold.contested.0 - word.contested.0.max(0)).max(0);
+        let decided = word.decided.map(|d| MicroMoney(d.0.saturating_add(agreed)));
         // More than was offered is no decision, whatever the seller says.
-        if let Some(to_seller) = word.decided.filter(|d| known.decided.is_none() && *d <= known.offered())
+        if let Some(to_seller) = decided.filter(|d| known.decided.is_none() && *d <= known.offered())
             && let Some(now_known) = draft.model.disputes.get(&id).cloned()
             && let Ok(next) = now_known.decide(to_seller, draft.by(), draft.now)
         {
@@ -259,8 +270,24 @@ pub fn heard(draft: &mut Draft<'_>, seller: PartyId, said: &[DisputeWord], answe
             close(draft, id, word.decided);
         }
     }
+    let unknown = said.iter().filter(|s| s.number <= told && answer.iter().all(|a| a.number != s.number));
+    for word in unknown {
+        agree(draft, DisputeId { partner: seller, ours: false, receipt: word.number });
+    }
     left.truncate(WORDS_MAX);
     left
+}
+
+/// The seller knows of no dispute, and the buyer offers all of it: then it is agreed.
+fn agree(draft: &mut Draft<'_>, id: DisputeId) {
+    let Some(known) = draft.model.disputes.get(&id).cloned() else { return };
+    let all = known.hold.contested;
+    if known.decided.is_none()
+        && known.offered() == all
+        && let Ok(next) = known.decide(all, draft.by(), draft.now).and_then(|d| d.close(draft.now))
+    {
+        keep(draft, &known, next, decision(all, &known));
+    }
 }
 
 /// What the other side says and would settle for. What it takes back is not heard.
@@ -276,7 +303,7 @@ fn listen(draft: &mut Draft<'_>, id: DisputeId, word: &DisputeWord) {
         next = next.hear(draft.by(), &text, draft.now).unwrap_or(next);
     }
     let bidder = if id.ours { Bidder::Buyer } else { Bidder::Seller };
-    next = next.propose(bidder, word.price, draft.now).unwrap_or(next);
+    next = next.propose(bidder, word.price.min(known.hold.contested), draft.now).unwrap_or(next);
     keep(draft, &known, next, "the other side had a word about it");
 }
 

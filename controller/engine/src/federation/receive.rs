@@ -44,6 +44,10 @@ pub enum Untaken {
 
 /// Takes the receipts behind those that are known. Gives the end of the chain now.
 ///
+/// `signed` is the number of the last receipt that this controller signed already, as the seller has shown: 0 where it
+/// remembers that itself. A controller that was restored from a backup agreed to them once, or contested them then: what
+/// of them it cannot check any more it offers to pay, and the seller knows what was contested.
+///
 /// # Errors
 /// See [`Untaken`]; nothing of them is taken.
 pub fn receive(
@@ -51,6 +55,7 @@ pub fn receive(
     partner: PartyId,
     parties: Parties,
     receipts: &[Receipt],
+    signed: u64,
 ) -> Result<Head, Untaken> {
     if receipts.len() > RECEIPTS_MAX {
         return Err(Untaken::Many(receipts.len()));
@@ -66,12 +71,12 @@ pub fn receive(
         draft.put(Chain { head, sums, ..chain });
     }
     for receipt in receipts {
-        take(draft, partner, receipt);
+        take(draft, partner, receipt, receipt.number <= signed);
     }
     Ok(head)
 }
 
-fn take(draft: &mut Draft<'_>, partner: PartyId, receipt: &Receipt) {
+fn take(draft: &mut Draft<'_>, partner: PartyId, receipt: &Receipt, is_signed: bool) {
     let used = &receipt.used;
     accept(draft, partner, used);
     let own = own_view(draft, partner, used);
@@ -90,6 +95,9 @@ fn take(draft: &mut Draft<'_>, partner: PartyId, receipt: &Receipt) {
         let id = DisputeId { partner, ours: false, receipt: receipt.number };
         let hold = Hold { side: dispute::Side::Buyer, partner, contested };
         contest::open(draft, Dispute::open(id, used.lease, hold, reason, draft.now));
+        if is_signed {
+            contest::concede(draft, id);
+        }
     }
 }
 

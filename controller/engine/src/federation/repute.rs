@@ -222,6 +222,11 @@ pub(super) fn taken(draft: &mut Draft<'_>, lease: &Lease, by: Party) {
     }
 }
 
+/// A seller claims of a bought lease what cannot be true: that it does not deliver.
+pub(super) fn untrue(draft: &mut Draft<'_>, lease: &Lease) {
+    note(draft, lease.site, Deed::Failed, Cause::Provider);
+}
+
 /// A partner's host is given up: whatever ran there under a lease broke off, and is away from when it fell silent.
 pub(crate) fn lost(draft: &mut Draft<'_>, host: HostId) {
     let open = draft.model.leases_of_host(host).filter(|l| l.side == Side::Bought && l.is_open());

@@ -9,13 +9,16 @@ mod cases;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use chandler_protocol::text::{NAME_MAX, TEXT_MAX, clean};
 use chandler_protocol::usage::UsageRecord;
 use chandler_protocol::{AssignmentId, HostId, MicroMoney, Micros, PartyId, ServiceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::buy::lost;
 use super::chain::Chain;
-use super::lease::{Lease, LeaseState, Side};
+use super::lease::{Closed, Lease, LeaseState, Party, Side};
 use super::meter::{chain_with, rate_now};
+use super::repute;
 use super::term::Term;
 use super::watch::Watch;
 use super::word::{Demand, Qualified};
@@ -26,11 +29,12 @@ use crate::finance::{Meter, UsageRow, rate_next};
 use crate::market::clearing::Hourly;
 use crate::model::{Change, Model};
 use crate::partner::PartnerState;
-use crate::service::AllocationState;
 use crate::site::Site;
 
 /// How long a lease that came back is held for its buyer to ask for it again.
 const HELD_FOR: Micros = Micros::from_secs(600);
+/// How long a buyer asks again for what its seller has forgotten and does not give.
+const ASKED_FOR: Micros = Micros::from_secs(60);
 /// Most records that wait for one buyer. One more, and the chain is taken as it is: a buyer that is away must not keep
 /// its seller from counting.
 const WAITING_MAX: usize = RECEIPTS_MAX;
@@ -195,12 +199,12 @@ fn held(draft: &Draft<'_>, buyer: PartyId, site: &Site, used: &LeasedUse) -> Lea
 pub(super) fn asked_again(lease: &Lease, demand: &Demand, fingerprint: [u8; 32]) -> Option<Lease> {
     let is_here = demand.candidates.iter().any(|c| c.host == lease.host);
     let is_it = lease.demand == UNKNOWN && lease.is_open() && is_here && lease.capacity.holds(demand.wanted);
-    let label = chandler_protocol::text::clean(&demand.label, chandler_protocol::text::NAME_MAX);
+    let label = clean(&demand.label, NAME_MAX);
     is_it.then(|| Lease { service: demand.service, label, demand: fingerprint, ..lease.clone() })
 }
 
 /// The leases of a partner that it does not name any more in what was asked for at `asked`, with what to ask for again:
-/// the same, where it is. In order of id.
+/// the same, where it is. In order of id. Also of what is to go: without a lease its home could not be told to end it.
 pub fn forgotten(
     model: &Model,
     partner: PartyId,
@@ -209,8 +213,7 @@ pub fn forgotten(
 ) -> Vec<(AssignmentId, Demand)> {
     let mine = model.leases.values().filter(|l| l.side == Side::Bought && l.partner == partner && l.is_open());
     let gone = mine.filter(|l| l.made_at < asked && !named.contains(&l.id));
-    let is_used = |l: &Lease| model.assignments.get(&l.id).is_some_and(|a| a.state != AllocationState::Releasing);
-    let again = gone.filter(|l| is_used(l)).map(|l| {
+    let again = gone.filter(|l| model.assignments.contains_key(&l.id)).map(|l| {
         let demand = Demand {
             service: l.service,
             label: l.label.clone(),
@@ -221,6 +224,27 @@ pub fn forgotten(
         (l.id, demand)
     });
     again.collect()
+}
+
+/// Its seller has forgotten a lease and does not give it again, for the reason `why`. Its hosts have to come back first:
+/// only what it was asked for in vain for a minute, since `missed`, is over here too. Says whether it is.
+pub fn not_given_again(draft: &mut Draft<'_>, id: AssignmentId, missed: Timestamp, why: &str) -> bool {
+    let known = draft.model.leases.get(&id).filter(|l| l.side == Side::Bought && l.is_open()).cloned();
+    let Some(lease) = known.filter(|_| draft.now.since(missed) >= ASKED_FOR) else { return false };
+    let reason = format!("its seller does not know it any more, and does not give it again: {}", clean(why, TEXT_MAX));
+    let what = (Noun::Lease, id.to_string(), lease.label.as_str());
+    draft.event(what, lease.state.as_str(), LeaseState::Closed.as_str(), reason.clone());
+    let closed = Some(Closed { at: draft.now, by: Party::Seller, reason: reason.clone() });
+    draft.put(Lease {
+        state: LeaseState::Closed,
+        since: draft.now,
+        closed,
+        reason: reason.clone(),
+        ..lease.as_ref().clone()
+    });
+    repute::taken(draft, &lease, Party::Seller);
+    lost(draft, id, &reason);
+    true
 }
 
 /// Keeps a record until its buyer has said how long the chain is; says whether it is kept.

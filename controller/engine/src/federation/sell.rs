@@ -1,6 +1,7 @@
 //! Selling: a demand is cleared, the winner's capacity reserved, and a lease goes through its life.
 
-use chandler_protocol::{AssignmentId, Digest, Micros, Timestamp};
+use chandler_protocol::state::Phase;
+use chandler_protocol::{AssignmentId, Digest, Micros, SiteId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::{book, leaving, offer_of};
@@ -17,7 +18,7 @@ use crate::event::Noun;
 use crate::market::book::Book;
 use crate::market::clearing::{Call, Clearing, Rule, clear};
 use crate::market::demand::{Demand as Cleared, Qualified};
-use crate::model::Change;
+use crate::model::{Change, Model};
 use crate::partner::{Partner, PartnerState};
 
 /// How long a reservation is held for its buyer.
@@ -168,12 +169,16 @@ pub fn close(draft: &mut Draft<'_>, id: AssignmentId, by: Party, reason: &str) {
     }
 }
 
-/// What its buyer has done with is not told any more.
+/// What its buyer has done with is not told any more, once its agent has wiped it: a buyer that has forgotten it has not
+/// had it stopped.
 fn forget(draft: &mut Draft<'_>, lease: &Lease) {
     let Some(tenancy) = draft.model.tenancies.get(&(lease.host, lease.partner)).cloned() else { return };
-    let assignments = tenancy.orders.assignments.iter().filter(|a| a.id != lease.id).cloned().collect();
+    let is_wiped = draft.model.guests.get(&lease.id).is_some_and(|seen| seen.phase == Phase::Wiped);
+    let (ended, assignments): (Vec<_>, Vec<_>) =
+        tenancy.orders.assignments.iter().cloned().partition(|a| a.id == lease.id);
+    let left = tenancy.left.iter().cloned().chain(ended).filter(|a| a.id != lease.id || !is_wiped).collect();
     let orders = Orders { assignments, ..tenancy.orders.clone() };
-    draft.put(Tenancy { orders, ..tenancy.as_ref().clone() });
+    draft.put(Tenancy { orders, left, ..tenancy.as_ref().clone() });
 }
 
 /// Looks after all sold leases: what nobody uses ends, what has to leave is told in time, and goes when its time is over.
@@ -205,11 +210,8 @@ fn sweep_one(draft: &mut Draft<'_>, lease: &Lease) {
     let Some(lease) = draft.model.leases.get(&lease.id).cloned() else { return };
     term::announce(draft, &lease);
     let Some(lease) = draft.model.leases.get(&lease.id).cloned() else { return };
-    // As agreed, also when the offer is gone. What was sold before this was pinned goes by the offer as it is.
-    let notice = match lease.watch.term.notice {
-        Micros::ZERO => offer_of(&draft.model, lease.host).map_or(Micros::ZERO, |(_, p)| p.offer.reclaim_notice),
-        agreed => agreed,
-    };
+    let pinned = Some(lease.watch.term.notice).filter(|n| n.0 > 0);
+    let notice = pinned.unwrap_or_else(|| notice_of(&draft.model, lease.site));
     match (has_to_go(draft, &lease), lease.state) {
         (Some(why), LeaseState::Active | LeaseState::Reserved) => {
             let Some(next) = lease.to(LeaseState::Reclaiming, draft.now, &why) else { return };
@@ -224,6 +226,13 @@ fn sweep_one(draft: &mut Draft<'_>, lease: &Lease) {
         }
         _ => {}
     }
+}
+
+/// How long before a host is taken back its buyers are told, where their lease does not say so: as its site's newest offer
+/// says, also when that is over. Who withdraws an offer has promised the notice all the same.
+fn notice_of(model: &Model, site: SiteId) -> Micros {
+    let of_site = model.offers.values().filter(|p| p.offer.site == site);
+    of_site.max_by_key(|p| p.offer.posted_at).map_or(Micros::ZERO, |p| p.offer.reclaim_notice)
 }
 
 /// Why a lease has to end, in one sentence.

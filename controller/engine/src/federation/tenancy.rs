@@ -2,23 +2,16 @@
 //!
 //! The home relays. It checks that each word is about what the buyer has leased, and never answers for it.
 
-use std::collections::BTreeSet;
-
 use chandler_protocol::state::{Assignment, ObservedAssignment, Phase, Target};
-use chandler_protocol::way::{Door, Grant, Notice, ObservedWays, Permit, Ways};
-use chandler_protocol::{AssignmentId, HostId, Micros, PartyId, ServiceId, Timestamp};
+use chandler_protocol::way::{Door, Grant, Notice, ObservedWays, Ways};
+use chandler_protocol::{AssignmentId, HostId, Micros, PartyId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::lease::{Lease, LeaseState, Side};
+use super::claim::Said;
+use super::lease::{Lease, Side};
 use super::word::Orders;
 use crate::draft::Draft;
-use crate::fleet::Capacity;
 use crate::model::Model;
-
-/// Most assignments of one buyer on one host.
-const ASSIGNMENTS_MAX: usize = 1_024;
-/// Most doors and most peers of one buyer on one host.
-const WAYS_MAX: usize = 1_024;
 
 /// What one buyer has said about one host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,93 +23,20 @@ pub struct Tenancy {
     pub buyer: PartyId,
     /// What.
     pub orders: Orders,
+    /// As it was said last, what the buyer says nothing of any more and what its agent may still have: who is silent about
+    /// something has not said that it may run on when its lease is over.
+    #[serde(default)]
+    pub left: Vec<Assignment>,
+    /// What the buyer has signed of it: it may have to be reminded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Said>,
 }
 
-/// Takes in what a buyer says about a host; gives the generation that holds. What was said under a lower generation, or
-/// is the same, changes nothing.
-///
-/// # Errors
-/// One sentence: it is about something that the buyer has not leased there, or more than it has leased.
-pub fn take_orders(draft: &mut Draft<'_>, buyer: PartyId, host: HostId, orders: Orders) -> Result<u64, String> {
-    let known = draft.model.tenancies.get(&(host, buyer)).cloned();
-    if let Some(known) = &known
-        && known.orders.generation >= orders.generation
-    {
-        return Ok(known.orders.generation);
-    }
-    check(draft, buyer, host, &orders)?;
-    let before = |id: AssignmentId| known.as_ref().and_then(|k| k.orders.assignments.iter().find(|a| a.id == id));
-    for assignment in &orders.assignments {
-        let Some(lease) = draft.model.leases.get(&assignment.id).cloned() else { continue };
-        if before(assignment.id).is_some_and(|b| b.epoch > assignment.epoch) {
-            return Err(format!(
-                "{}: epoch {} is older than one that was said before",
-                assignment.id, assignment.epoch
-            ));
-        }
-        let runs = runs(assignment.target);
-        if runs && lease.idle && !has_room(&draft.model, &lease) {
-            return Err(format!("{}: it was at rest, and its place is taken: ask for another lease", assignment.id));
-        }
-        let mut next = Lease { touched_at: draft.now, idle: lease.idle && !runs, ..lease.as_ref().clone() };
-        if lease.state == LeaseState::Reserved {
-            next = next.to(LeaseState::Active, draft.now, "assigned").unwrap_or(next);
-        }
-        draft.put(next);
-    }
-    let generation = orders.generation;
-    draft.put(Tenancy { host, buyer, orders });
-    Ok(generation)
-}
-
-fn runs(target: Target) -> bool {
+pub(super) fn runs(target: Target) -> bool {
     matches!(target, Target::Running | Target::Own(_) | Target::Receive(_))
 }
 
-fn has_room(model: &Model, lease: &Lease) -> bool {
-    let offered = model.hosts.get(&lease.host).map(|h| h.offered()).unwrap_or_default();
-    offered.minus(model.reserved.get(&lease.host).copied().unwrap_or_default()).holds(lease.capacity)
-}
-
-/// Whether every word is about what the buyer has leased on this host.
-fn check(draft: &Draft<'_>, buyer: PartyId, host: HostId, orders: &Orders) -> Result<(), String> {
-    let model = &draft.model;
-    let ways = &orders.ways;
-    let is_long = orders.assignments.len() > ASSIGNMENTS_MAX
-        || ways.doors.len().max(ways.grants.len()).max(ways.notices.len()) > WAYS_MAX;
-    if is_long {
-        return Err(format!("too much at once: at most {ASSIGNMENTS_MAX} assignments and {WAYS_MAX} doors and peers"));
-    }
-    let mut named = BTreeSet::new();
-    for assignment in &orders.assignments {
-        if !named.insert(assignment.id) {
-            return Err(format!("{} is named twice", assignment.id));
-        }
-        let lease = sold_to(model, buyer, host, assignment.id).ok_or_else(|| {
-            format!("{}: there is no lease of yours for it on {host}: ask for one first", assignment.id)
-        })?;
-        if !lease.capacity.holds(Capacity::of_limits(assignment.spec.limits)) {
-            return Err(format!("{}: its limits are more than was leased", assignment.id));
-        }
-    }
-    let about = |id: &AssignmentId| named.contains(id);
-    for grant in &ways.grants {
-        let of_ours = grant.permits.iter().all(|p| match p {
-            Permit::Port(id) | Permit::State { assignment: id, .. } => about(id),
-        });
-        let key_fits = model.hosts.get(&grant.peer).is_none_or(|h| h.key_fingerprint == grant.key);
-        if !of_ours || !key_fits || grant.peer == host {
-            return Err(format!("peer {}: it may be let to what you have leased only, under its own key", grant.peer));
-        }
-    }
-    let own_service = |id: &ServiceId| model.services.contains_key(id);
-    if ways.doors.iter().any(|d| own_service(&d.service)) || !ways.notices.iter().all(|n| about(&n.assignment)) {
-        return Err("a door or a notice is about something that is not yours".to_owned());
-    }
-    Ok(())
-}
-
-fn sold_to(model: &Model, buyer: PartyId, host: HostId, id: AssignmentId) -> Option<&Lease> {
+pub(super) fn sold_to(model: &Model, buyer: PartyId, host: HostId, id: AssignmentId) -> Option<&Lease> {
     let lease = model.leases.get(&id)?;
     (lease.side == Side::Sold && lease.partner == buyer && lease.host == host).then_some(lease.as_ref())
 }
@@ -124,9 +44,11 @@ fn sold_to(model: &Model, buyer: PartyId, host: HostId, id: AssignmentId) -> Opt
 /// How long the state of what is leased no more is kept for its buyer.
 const KEPT: Micros = Micros::from_secs(86_400);
 
-/// What the buyers' software shall do on a host. What is leased no more is stopped; its state is kept for a day.
+/// What the buyers' software shall do on a host. What is leased no more is stopped, also where its buyer has forgotten it;
+/// its state is kept for a day.
 pub fn desired(model: &Model, host: HostId, now: Timestamp) -> Vec<Assignment> {
-    let of_host = model.tenancies_of(host).flat_map(|t| t.orders.assignments.iter().map(move |a| (t.buyer, a)));
+    let of_host =
+        model.tenancies_of(host).flat_map(|t| t.orders.assignments.iter().chain(&t.left).map(move |a| (t.buyer, a)));
     let told = of_host.filter_map(|(buyer, a)| {
         let lease = sold_to(model, buyer, host, a.id)?;
         let ended = lease.closed.as_ref().map(|c| now.since(c.at));
@@ -181,8 +103,8 @@ fn merge(all: &mut Vec<Grant>, guest: &Grant) {
             own.permits.dedup();
         }
         Some(_) => {}
-        // This controller relays between its own hosts only.
-        None => all.push(Grant { relay: false, ..guest.clone() }),
+        // Whether packets of this peer are relayed is looked at again, packet by packet: see [`super::trunk`].
+        None => all.push(guest.clone()),
     }
 }
 
@@ -202,12 +124,24 @@ pub fn guests(draft: &mut Draft<'_>, host: HostId, observed: &[ObservedAssignmen
         if idle != lease.idle {
             draft.put(Lease { idle, ..lease.as_ref().clone() });
         }
+        if seen.phase == Phase::Wiped {
+            no_longer_left(draft, host, lease.partner, seen.id);
+        }
         if draft.model.guests.get(&seen.id).is_none_or(|before| before.as_ref() != seen) {
             draft.model.guests.insert(seen.id, std::sync::Arc::new(seen.clone()));
             news.push(seen.id);
         }
     }
     news
+}
+
+/// Its agent has wiped what its buyer says nothing of any more.
+fn no_longer_left(draft: &mut Draft<'_>, host: HostId, buyer: PartyId, id: AssignmentId) {
+    let Some(tenancy) = draft.model.tenancies.get(&(host, buyer)).cloned() else { return };
+    if tenancy.left.iter().any(|a| a.id == id) {
+        let left = tenancy.left.iter().filter(|a| a.id != id).cloned().collect();
+        draft.put(Tenancy { left, ..tenancy.as_ref().clone() });
+    }
 }
 
 /// What an agent says of its ways, as far as it concerns one buyer.

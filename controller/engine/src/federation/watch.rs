@@ -33,6 +33,8 @@ pub struct Watch {
     pub kept: Micros,
     /// The terms that it was made under, and higher rates to come.
     pub term: Term,
+    /// Its seller claimed an epoch that was never given out.
+    pub claimed: bool,
 }
 
 /// A time in which every look found that nothing ran.

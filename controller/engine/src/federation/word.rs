@@ -13,6 +13,7 @@ use chandler_protocol::way::{ObservedWays, Ways};
 use chandler_protocol::{AssignmentId, HostId, MicroMoney, Micros, PartyId, Ppm, ServiceId, SiteId};
 use serde::{Deserialize, Serialize};
 
+use super::claim::Said;
 use super::lease::{LeaseState, Party};
 use super::repute::Odds;
 use crate::availability::History;
@@ -176,6 +177,9 @@ pub struct Orders {
     pub assignments: Vec<Assignment>,
     /// Doors, peers and notices of these.
     pub ways: Ways,
+    /// The buyer's, over the epochs ([`Said::to_sign`]); hexadecimal. Empty: they are not signed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub signature: String,
 }
 
 /// What is new for one buyer.
@@ -220,4 +224,7 @@ pub struct HostNews {
     /// Leases (in the sense of [`chandler_protocol::lease`]) that it asks the buyer for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asks: Vec<LeaseRequest>,
+    /// What the buyer signed when it said last what this host shall do: one that was restored has forgotten it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Said>,
 }

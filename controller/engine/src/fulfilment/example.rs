@@ -1,6 +1,6 @@
 //! A small fleet for tests: stepped by hand, audited after every step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chandler_protocol::lease::{LeaseRequest, LeaseWanted};
@@ -16,7 +16,7 @@ use crate::assurance::{self, Patience, Watch};
 use crate::audit::audit;
 use crate::catalogue::Offering;
 use crate::draft::Draft;
-use crate::fleet::Pulse;
+use crate::fleet::{HostState, Pulse};
 use crate::model::Model;
 use crate::movement::Move;
 use crate::order::{Action, Order, OrderSpec, OrderState};
@@ -40,6 +40,8 @@ pub(crate) struct World {
     pub says: BTreeMap<AssignmentId, Phase>,
     /// Leases as agents hold them: epoch, generation, and when the software is dead by then.
     pub held: BTreeMap<AssignmentId, (u64, u64, Micros)>,
+    /// Copies that their agents run without a lease, until they take in an order that says otherwise.
+    pub free: BTreeSet<AssignmentId>,
     drawn: u64,
 }
 
@@ -51,6 +53,7 @@ impl World {
             boot_ahead: 0,
             says: BTreeMap::new(),
             held: BTreeMap::new(),
+            free: BTreeSet::new(),
             drawn: 0,
         };
         world.model.currency = "EUR".to_owned();
@@ -179,12 +182,21 @@ impl World {
         for a in &here {
             match a.target {
                 Target::Own(Own { leased: true, .. }) => {
-                    self.lease(a.id);
+                    // What ran free runs on until it has its first lease, or for a short while without.
+                    if self.lease(a.id) {
+                        self.free.remove(&a.id);
+                    }
                 }
-                Target::Running | Target::Own(_) => {}
+                Target::Running => {}
+                Target::Own(_) => {
+                    self.held.remove(&a.id);
+                    self.free.insert(a.id);
+                    self.runs_alone(a);
+                }
                 // It ends before its agent says so.
                 _ => {
                     self.held.remove(&a.id);
+                    self.free.remove(&a.id);
                 }
             }
         }
@@ -262,11 +274,19 @@ impl World {
         let grant = self.step(|draft| relocation::lease(draft, a.host, &request));
         let Some(given) = grant.given.first() else { return false };
         self.held.insert(id, (given.epoch, given.generation, Micros(self.boot().0 + grant.lasts.0)));
-        if self.model.services[&a.service].is_exclusive() {
-            let others = self.model.assignments_of(a.service).filter(|b| b.id != id && self.holds(b.id));
-            assert_eq!(others.map(|b| b.id).collect::<Vec<_>>(), [], "they may still write while {id} begins to");
-        }
+        self.runs_alone(&a);
         true
+    }
+
+    /// No other copy of its service may still run, where one alone may (P3), but where an operator took the risk.
+    fn runs_alone(&self, a: &Assignment) {
+        if !self.model.services[&a.service].is_exclusive() {
+            return;
+        }
+        let revoked = |h: HostId| self.model.hosts[&h].state == HostState::Revoked;
+        let runs = |b: &Assignment| (self.holds(b.id) || self.free.contains(&b.id)) && !revoked(b.host);
+        let others = self.model.assignments_of(a.service).filter(|b| b.id != a.id && runs(b));
+        assert_eq!(others.map(|b| b.id).collect::<Vec<_>>(), [], "they may still write while {} begins to", a.id);
     }
 
     /// The door of a service on a host says that it acts on the route as it is, with this much under way.

@@ -3,7 +3,7 @@
 use chandler_protocol::text::is_name;
 use chandler_protocol::{Micros, PartyId, Timestamp};
 
-use super::{Introduction, Invitation, InvitationRefused, Partner, PartnerState, Unfit, check};
+use super::{Introduction, Invitation, InvitationRefused, Partner, PartnerState, TRUST_MAX, Unfit, check};
 use crate::draft::Draft;
 use crate::event::Noun;
 use crate::party::{Party, PartyRole};
@@ -66,6 +66,11 @@ pub enum Refused {
         /// That of the bundle.
         given: String,
     },
+    /// It would have too many certificates.
+    #[error(
+        "partner {0} would be trusted by more than {TRUST_MAX} certificates: pin the bundle that it uses now, alone"
+    )]
+    Full(String),
 }
 
 /// Names that stand for something else in the API's paths.
@@ -287,6 +292,27 @@ pub fn trust(
     draft.event((Noun::Partner, party.to_string(), &after.name), state, state, "another bundle is trusted");
     draft.put(after.clone());
     Ok(after)
+}
+
+/// Another bundle is trusted beside the one before, so that a partner can change its CA without being cut off.
+///
+/// # Errors
+/// See [`Refused`].
+pub fn trust_also(
+    draft: &mut Draft<'_>,
+    own: &Introduction,
+    party: PartyId,
+    bundle: &Introduction,
+) -> Result<Partner, Refused> {
+    let Some(before) = draft.model.partners.get(&party).cloned() else {
+        return Err(Refused::Unknown(party.to_string()));
+    };
+    let mut all = before.trust.clone();
+    all.extend(bundle.trust.iter().filter(|new| !before.trust.contains(new)).cloned());
+    if all.len() > TRUST_MAX {
+        return Err(Refused::Full(before.name.clone()));
+    }
+    trust(draft, own, party, &Introduction { trust: all, ..bundle.clone() })
 }
 
 fn note(draft: &mut Draft<'_>, before: Option<&Partner>, after: &Partner) {

@@ -6,7 +6,7 @@ use chandler_protocol::state::{ObservedAssignment, Phase};
 use chandler_protocol::{HostId, ServiceId};
 
 use super::epoch::{hand_to, next_epoch, raise};
-use super::lease::lease_over;
+use super::lease::{are_bound, is_unbound, lease_over};
 use super::phase::{enter, is_gone};
 use super::rollback::reinstated;
 use super::settle::carries;
@@ -56,25 +56,34 @@ fn conclude_one(draft: &mut Draft<'_>, service: &Service, copy: &Assignment, hos
         }
         _ => {}
     }
-    if service.is_leased() && !lease_over(&draft.model, copy.id, draft.boot) {
+    if !revoked && is_unbound(service, copy) {
+        return wait(draft, service, copy, host);
+    }
+    if are_bound(service) && !lease_over(&draft.model, copy.id, draft.boot) {
         return;
     }
     let decided = revoked || service.policy.mobility.on_loss == OnLoss::StartEmpty;
     if carries(service) && service.has_run() && !decided {
-        return wait(draft, service, host);
+        return wait(draft, service, copy, host);
     }
     let trigger = if revoked { Trigger::HostRevoked } else { Trigger::HostFailed };
     displace_one(draft, copy, trigger, &reason);
 }
 
 /// Said once.
-fn wait(draft: &mut Draft<'_>, service: &Service, host: &Host) {
-    let reason = format!(
-        "{WAITS_FOR_HOST}: {} is {} and has its only state; revoke the host, or order it with policy.onLoss = \
-         \"startEmpty\", to begin anew without",
-        host.name,
-        host.state.as_str()
-    );
+fn wait(draft: &mut Draft<'_>, service: &Service, copy: &Assignment, host: &Host) {
+    let (name, state) = (&host.name, host.state.as_str());
+    let reason = if is_unbound(service, copy) {
+        format!(
+            "{WAITS_FOR_HOST}: {name} is {state}, and it may run on there (policy.onPartition = \"keepRunning\"), so that \
+             it is begun nowhere else; it goes on when the host is back; revoke the host to begin anew without its state"
+        )
+    } else {
+        format!(
+            "{WAITS_FOR_HOST}: {name} is {state} and has its only state; revoke the host, or order it with \
+             policy.onLoss = \"startEmpty\", to begin anew without"
+        )
+    };
     if service.reason != reason {
         let what = (Noun::Service, service.id.to_string(), service.name.as_str());
         draft.event(what, service.status.as_str(), service.status.as_str(), reason.clone());
@@ -105,7 +114,8 @@ pub fn returned(draft: &mut Draft<'_>, host: HostId, observed: &[ObservedAssignm
 fn take_again(draft: &mut Draft<'_>, copy: &Assignment, seen: &ObservedAssignment) -> bool {
     let Some(service) = draft.model.services.get(&copy.service).cloned() else { return false };
     // What runs under a lease has lost it, and is dead by now: there is nothing to keep running.
-    if service.is_leased() || matches!(service.state, ServiceState::Terminating | ServiceState::Terminated) {
+    // Exclusive state was given up only because an operator said so: that stays.
+    if are_bound(&service) || matches!(service.state, ServiceState::Terminating | ServiceState::Terminated) {
         return false;
     }
     let instead = draft

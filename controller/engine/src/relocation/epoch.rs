@@ -3,6 +3,7 @@
 use chandler_protocol::state::{Own, Target};
 use chandler_protocol::{AssignmentId, ServiceId};
 
+use super::lease::is_free;
 use super::tenure::{Stage, Tenure};
 use crate::draft::Draft;
 use crate::model::Model;
@@ -25,6 +26,8 @@ pub(crate) fn renew(draft: &mut Draft<'_>, copy: Assignment) -> u64 {
 /// The same with an epoch of which the caller knows that it is above all others.
 pub(super) fn raise(draft: &mut Draft<'_>, mut copy: Assignment, epoch: u64) {
     copy.epoch = epoch;
+    let was = draft.model.assignments.get(&copy.id).is_some_and(|a| a.free || is_free(a.target));
+    copy.free = was || is_free(copy.target);
     let service = draft.model.services.get(&copy.service).cloned();
     if let Some(service) = service {
         let tenure = service.tenure.map(|t| match t {

@@ -6,6 +6,8 @@
 use chandler_protocol::state::{Failure, Own, Phase, Progress, Target};
 
 use super::epoch::{commit, raise};
+use super::estimate::estimate;
+use super::lease::are_bound;
 use super::phase::{HOLDS_MAX, ROUNDS, ROUNDS_TAKE, TELL_MARGIN, enter, is_late, is_told, paused_until, tries};
 use super::rollback::roll_back;
 use super::route::{self, doors, may_cut};
@@ -35,7 +37,7 @@ pub(super) fn step(draft: &mut Draft<'_>, on: &Move, service: &Service) {
             enter(draft, on.clone(), MovePhase::Preparing, "made ready at the destination");
         }
         MovePhase::Preparing => preparing(draft, on, &new),
-        MovePhase::Copying => copying(draft, on, &new),
+        MovePhase::Copying => copying(draft, on, service, &new),
         MovePhase::Standby => standby(draft, on, service, &old, &new),
         MovePhase::Holding => holding(draft, on, service, &old, &new),
         MovePhase::FinalCopy => final_copy(draft, on, service, &old, &new),
@@ -86,7 +88,7 @@ fn progress(new: &Side) -> Option<Progress> {
     }
 }
 
-fn copying(draft: &mut Draft<'_>, on: &Move, new: &Side) {
+fn copying(draft: &mut Draft<'_>, on: &Move, service: &Service, new: &Side) {
     let Some(p) = progress(new) else {
         if is_late(draft, on) {
             roll_back(draft, on, "its state was not copied in time");
@@ -94,7 +96,8 @@ fn copying(draft: &mut Draft<'_>, on: &Move, new: &Side) {
         return;
     };
     if p.in_step {
-        enter(draft, with_copied(on, &p), MovePhase::Standby, "the copy keeps up");
+        let on = expected(draft, &with_copied(on, &p), service, &p);
+        enter(draft, on, MovePhase::Standby, "the copy keeps up");
         return;
     }
     let tried = p.rounds >= ROUNDS && draft.now.since(on.since) >= ROUNDS_TAKE;
@@ -115,21 +118,27 @@ fn with_copied(on: &Move, p: &Progress) -> Move {
     on
 }
 
+/// With what users will feel, as it can be told now.
+fn expected(draft: &Draft<'_>, on: &Move, service: &Service, copied: &Progress) -> Move {
+    Move { predicted: (on.predicted.0, estimate(&draft.model, service, Some(copied))), ..on.clone() }
+}
+
 /// All but the last changes are there: a good moment is waited for.
 fn standby(draft: &mut Draft<'_>, on: &Move, service: &Service, old: &Side, new: &Side) {
     let told = is_told(on);
     let paused = paused_until(on).is_some_and(|until| draft.now < until);
-    let keeps_up = progress(new).is_some_and(|p| p.in_step);
+    let copied = progress(new).filter(|p| p.in_step);
     // What does not run now has no requests to wait for, and will not say that it is at a good point.
     let serves = matches!(old.phase, Some(Phase::Running | Phase::Unhealthy));
     // What made way for the owner of its machine does not come back before that: its requests wait already.
     let made_way = matches!(old.phase, Some(Phase::Failed(Failure::Owner)));
-    if paused || !keeps_up || !(serves || made_way) || route::is_deaf(draft) {
+    let is_bad = paused || !(serves || made_way) || route::is_deaf(draft);
+    let Some(copied) = copied.filter(|_| !is_bad) else {
         if is_late(draft, on) {
             roll_back(draft, on, "no good moment came");
         }
         return;
-    }
+    };
     if service.policy.mobility.prepare.is_some() && !told && !made_way {
         let next = Move { attempt: on.attempt + 1, ..on.clone() };
         enter(draft, next, MovePhase::Standby, "its software is told, and says when it is at a good point");
@@ -139,9 +148,17 @@ fn standby(draft: &mut Draft<'_>, on: &Move, service: &Service, old: &Side, new:
         return;
     }
     let attempt = if told { on.attempt } else { on.attempt + 1 };
-    let next = Move { attempt, ..on.clone() };
-    let next = enter(draft, next, MovePhase::Holding, "front doors let requests wait; those under way end");
+    let next = expected(draft, &Move { attempt, ..on.clone() }, service, &copied);
+    let reason = hold_reason(&next, service);
+    let next = enter(draft, next, MovePhase::Holding, &reason);
     route::hold(draft, &next);
+}
+
+/// Nobody is let wait for longer than agreed without that being said.
+fn hold_reason(on: &Move, service: &Service) -> String {
+    let (hold, most) = (on.predicted.1.hold, service.policy.mobility.hold_max);
+    let over = if hold > most { format!(", longer than policy.move.hold, {most}: raise that") } else { String::new() };
+    format!("front doors let requests wait, probably for less than {hold}{over}; those under way end")
 }
 
 /// Whether the software that was told is at a good point, or its time is over.
@@ -217,7 +234,8 @@ fn final_copy(draft: &mut Draft<'_>, on: &Move, service: &Service, old: &Side, n
         return;
     };
     let Tenure { epoch, .. } = commit(draft, on.service, after);
-    let target = Target::Own(Own { leased: service.is_leased(), from: Some(received) });
+    // Until customers are served by it it may have to be taken back, from a host that is silent too: so it has a lease.
+    let target = Target::Own(Own { leased: are_bound(service), from: Some(received) });
     raise(draft, Assignment { target, ..new.copy.as_ref().clone() }, epoch);
     enter(draft, on.clone(), MovePhase::Starting, "the new copy has the whole state, compared and written out");
 }
@@ -228,6 +246,7 @@ fn coming(draft: &mut Draft<'_>, on: &Move, service: &Service, new: &Side) {
         (MovePhase::Verifying, Some(Phase::Running)) => {
             let Some(after) = service.tenure.and_then(|t| t.switched().ok()) else { return };
             commit(draft, on.service, after);
+            let_run_free(draft, service, new);
             enter(draft, on.clone(), MovePhase::Switching, "front doors send requests to the new copy");
             route::release(draft, on.service);
         }
@@ -236,6 +255,16 @@ fn coming(draft: &mut Draft<'_>, on: &Move, service: &Service, new: &Side) {
         }
         _ if is_late(draft, on) => roll_back(draft, on, "the new copy was not healthy in time"),
         _ => {}
+    }
+}
+
+/// There is no way back any more: where its order says so the copy needs no lease from now on.
+fn let_run_free(draft: &mut Draft<'_>, service: &Service, new: &Side) {
+    if let Target::Own(own @ Own { leased: true, .. }) = new.copy.target
+        && !service.is_leased()
+    {
+        let target = Target::Own(Own { leased: false, ..own });
+        draft.put(Assignment { target, free: true, ..new.copy.as_ref().clone() });
     }
 }
 

@@ -7,7 +7,7 @@ use chandler_protocol::{AssignmentId, HostId, Micros};
 use super::phase::is_gone;
 use crate::draft::Draft;
 use crate::model::Model;
-use crate::service::{AllocationState, Service};
+use crate::service::{AllocationState, Assignment, Service};
 
 /// When a lease is surely over where nothing else was configured.
 const GRACE: Micros = Micros::from_secs(12);
@@ -18,7 +18,8 @@ pub(super) fn grace(model: &Model) -> Micros {
 }
 
 /// Answers a request for leases. A copy gets one while it is to run under one, as the owner of its state where it has
-/// any; what is not given is not in the answer. Renewing changes no record, only when the lease was last given.
+/// any; what is not given is not in the answer. Renewing changes no record, only when the lease was last given; but the
+/// first renewal of a copy that ran without one shows that it is bound by it now.
 ///
 /// The software is dead after three quarters of the grace, counted from when its agent asked; the rest is what two
 /// clocks may differ in.
@@ -48,10 +49,31 @@ fn give(draft: &mut Draft<'_>, host: HostId, wanted: &LeaseWanted) -> Option<u64
     let service = draft.model.services.get(&copy.service)?.clone();
     let Some(tenure) = service.tenure else { return leased.then_some(wanted.generation.max(1)) };
     let (after, generation) = tenure.grant(wanted.assignment, wanted.epoch, wanted.generation).ok()?;
+    // Its agent asks again for what it was given: from now on it runs no longer than that.
+    if let Some(bound) = draft.model.assignments.get(&wanted.assignment).filter(|a| a.free && wanted.generation > 0) {
+        let bound = Assignment { free: false, ..bound.as_ref().clone() };
+        draft.put(bound);
+    }
     if after != tenure {
         draft.put(Service { tenure: Some(after), ..service.as_ref().clone() });
     }
     Some(generation)
+}
+
+/// Whether nothing but the word of its agent, or of an operator, says that this copy has stopped: it alone may write its
+/// state, and may run without a lease.
+pub(super) fn is_unbound(service: &Service, copy: &Assignment) -> bool {
+    !service.is_task() && service.is_exclusive() && copy.free
+}
+
+/// Whether what is told to run like this runs without a lease.
+pub(super) const fn is_free(target: Target) -> bool {
+    matches!(target, Target::Running | Target::Own(Own { leased: false, .. }))
+}
+
+/// Whether copies of a service stop by themselves when their lease is over, but for those that are [`is_unbound`].
+pub(super) fn are_bound(service: &Service) -> bool {
+    service.is_leased() || (!service.is_task() && service.is_exclusive())
 }
 
 /// Whether a copy that runs only under a lease has surely stopped. `boot` is the time by the clock that never jumps.

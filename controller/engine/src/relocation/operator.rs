@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use chandler_protocol::state::Target;
+use chandler_protocol::state::{Phase, Target};
 use chandler_protocol::{HostId, MoveId, ServiceId, SiteId};
 
 use super::conclude::{is_frozen, thaw};
-use super::lease::lease_over;
+use super::lease::{are_bound, is_unbound, lease_over};
 use super::phase::enter;
 use super::plan::{Begin, Plan, begin, plan_move};
 use super::rollback::{give_way, may_give_way};
 use super::settle::standing;
 use crate::draft::Draft;
+use crate::fleet::HostState;
 use crate::model::Model;
 use crate::movement::{Effect, MoveKind, MovePhase, Worth};
 use crate::order::OwnerKind;
@@ -170,11 +171,25 @@ fn is_at(copy: &Assignment, hosts: &[HostId]) -> bool {
     hosts.contains(&copy.host) && copy.target != Target::Wiped
 }
 
+fn has_said_that_it_stopped(copy: &Assignment) -> bool {
+    copy.target == Target::Stopped && matches!(copy.phase(), Some(Phase::Stopped | Phase::Wiped))
+}
+
+fn is_revoked(model: &Model, copy: &Assignment) -> bool {
+    model.hosts.get(&copy.host).is_none_or(|h| h.state == HostState::Revoked)
+}
+
 /// An operator says which copy of a frozen service is right, by its host. The record of it is a move that is done.
 fn thaw_there(draft: &mut Draft<'_>, service: &Service, copy: &Assignment, by: &str) -> Result<MoveId, NotMoved> {
     let model = &draft.model;
     let runs = model.assignments_of(service.id).any(|a| a.id != copy.id && !lease_over(model, a.id, draft.boot));
-    if service.is_leased() && runs {
+    let others = model.assignments_of(service.id).filter(|a| a.id != copy.id && is_unbound(service, a));
+    if let Some(other) = others.into_iter().find(|a| !has_said_that_it_stopped(a) && !is_revoked(model, a)) {
+        let host = model.host_name(other.host);
+        let text = format!("the copy of {} on {host} may still run: wait for that host, or revoke it", service.name);
+        return Err(NotMoved::new("E0311", text));
+    }
+    if are_bound(service) && runs {
         let text = format!("another copy of {} may still run: order it again in a few seconds", service.name);
         return Err(NotMoved::new("E0311", text));
     }

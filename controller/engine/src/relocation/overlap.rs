@@ -85,7 +85,14 @@ fn switching(draft: &mut Draft<'_>, on: &Move, service: &Service) {
 
 /// What is under way at the old copy ends; then the old copy does, and the move with it.
 fn draining(draft: &mut Draft<'_>, on: &Move, service: &Service, old: Option<Side>) {
-    let Some(old) = old else { return finish(draft, on, "the old copy is gone") };
+    let Some(old) = old else {
+        // Those who waited for the new copy are let in just now: how long they waited is part of the record.
+        let is_let_in = doors(draft, service, on.from).waiting == 0;
+        if is_let_in || on.kind != MoveKind::Failover || is_late(draft, on) {
+            finish(draft, on, "the old copy is gone");
+        }
+        return;
+    };
     if old.copy.state == AllocationState::Releasing {
         if old.gone {
             finish(draft, on, "the host of the old copy is gone");

@@ -2,7 +2,7 @@
 
 use chandler_protocol::{HostId, Micros, Timestamp};
 
-use super::lease::over_in;
+use super::lease::{are_bound, is_unbound, over_in};
 use super::tenure::Stage;
 use crate::draft::Draft;
 use crate::event::Noun;
@@ -26,7 +26,7 @@ const STARTING: Micros = Micros::from_secs(30);
 /// Doors answer within a round trip. One that does not in this time is not waited for: its requests are refused by the
 /// old copy and sent to the new one.
 const SWITCHING: Micros = Micros::from_secs(10);
-/// A sealed copy serves nobody: only doors that have not said so yet are waited for.
+/// A copy that is sealed, or gone, serves nobody: only doors that have not said so yet are waited for.
 const DRAINING_SEALED: Micros = Micros::from_secs(5);
 /// Long downloads and WebSockets end at the old copy by themselves.
 const DRAINING: Micros = Micros::from_secs(3_600);
@@ -59,7 +59,7 @@ fn allowed(service: &Service, kind: MoveKind, phase: MovePhase) -> Option<Micros
         MovePhase::Starting | MovePhase::Verifying if kind == MoveKind::Failover => None,
         MovePhase::Starting | MovePhase::Verifying => Some(start),
         MovePhase::Switching => Some(SWITCHING),
-        MovePhase::Draining if kind == MoveKind::Exclusive => Some(DRAINING_SEALED),
+        MovePhase::Draining if kind != MoveKind::Overlap => Some(DRAINING_SEALED),
         MovePhase::Draining => Some(DRAINING),
         MovePhase::Planned | MovePhase::Done | MovePhase::RolledBack | MovePhase::Declined => None,
     }
@@ -141,14 +141,14 @@ pub(super) fn tries(on: &Move) -> usize {
 fn returning(model: &Model, on: &Move, now: Timestamp, boot: Micros) -> Option<Timestamp> {
     let service = model.services.get(&on.service)?;
     let Some(Stage::Returning { from, .. }) = service.tenure.map(|t| t.stage) else { return None };
-    service.is_leased().then(|| now.after(over_in(model, from, boot))).filter(|at| *at > now)
+    are_bound(service).then(|| now.after(over_in(model, from, boot))).filter(|at| *at > now)
 }
 
 /// When the leases of copies on a host that is gone are surely over.
 fn concluded(model: &Model, host: HostId, now: Timestamp, boot: Micros) -> impl Iterator<Item = Timestamp> {
     let leased = model.assignments_of_host(host).filter(|a| {
         let service = model.services.get(&a.service);
-        a.is_to_run() && service.is_some_and(|s| s.is_leased())
+        a.is_to_run() && service.is_some_and(|s| are_bound(s) && !is_unbound(s, a))
     });
     leased.map(move |a| now.after(over_in(model, a.id, boot))).filter(move |at| *at > now)
 }

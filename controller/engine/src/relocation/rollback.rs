@@ -4,13 +4,14 @@ use chandler_protocol::state::{Own, Phase, Target};
 use chandler_protocol::{Micros, ServiceId};
 
 use super::epoch::{commit, raise};
-use super::lease::lease_over;
+use super::lease::{are_bound, is_unbound, lease_over};
 use super::phase::{enter, is_gone};
 use super::settle::{carries, owned};
 use super::tenure::{Stage, Tenure};
 use super::{route, wipe};
 use crate::draft::Draft;
 use crate::event::Noun;
+use crate::fleet::HostState;
 use crate::model::Model;
 use crate::movement::{Move, MoveKind, MovePhase};
 use crate::service::{AllocationState, Assignment, Displaced, Service, Trigger};
@@ -83,8 +84,11 @@ pub(super) fn await_fence(draft: &mut Draft<'_>, on: &Move) {
 /// Whether a copy that does not say so has stopped: its lease is over, or it never had customers and its host is gone.
 fn has_surely_stopped(model: &Model, service: &Service, copy: Option<&Assignment>, boot: Micros) -> bool {
     let Some(copy) = copy else { return true };
-    let gone = model.hosts.get(&copy.host).is_none_or(|h| is_gone(h.state));
-    if service.is_leased() { lease_over(model, copy.id, boot) } else { gone }
+    let host = model.hosts.get(&copy.host).map(|h| h.state);
+    if is_unbound(service, copy) {
+        return host.is_none_or(|h| h == HostState::Revoked);
+    }
+    if are_bound(service) { lease_over(model, copy.id, boot) } else { host.is_none_or(is_gone) }
 }
 
 /// The move has ended without effect: requests go on, the old copy stays, the new one goes.

@@ -100,6 +100,8 @@ pub(super) struct Doors {
     pub under_way: u32,
     /// Those.
     pub long_lived: u32,
+    /// Requests and connections that wait.
+    pub waiting: u32,
 }
 
 /// What the doors say of one copy.
@@ -109,7 +111,7 @@ pub(super) fn doors(draft: &Draft<'_>, service: &Service, copy: Option<Assignmen
         let own = counts.iter().filter(|(id, _)| Some(*id) == copy);
         own.fold(0_u32, |sum, (_, n)| sum.saturating_add(*n))
     };
-    let all = Doors { acted: !is_deaf(draft), holding: true, under_way: 0, long_lived: 0 };
+    let all = Doors { acted: !is_deaf(draft), holding: true, under_way: 0, long_lived: 0, waiting: 0 };
     model.doors_of(service.id).filter(|(host, _)| model.pulse(*host).connected).fold(all, |all, (_, door)| {
         let long = of(&door.long_lived);
         Doors {
@@ -117,6 +119,7 @@ pub(super) fn doors(draft: &Draft<'_>, service: &Service, copy: Option<Assignmen
             holding: all.holding && door.holding,
             under_way: all.under_way.saturating_add(of(&door.under_way).saturating_sub(long)),
             long_lived: all.long_lived.saturating_add(long),
+            waiting: all.waiting.saturating_add(door.waiting),
         }
     })
 }

@@ -6,6 +6,8 @@ use chandler_protocol::state::{Own, Receive, Target};
 use chandler_protocol::{AssignmentId, DecisionId, HostId, Micros, MoveId};
 
 use super::epoch::{hand_to, next_epoch, renew};
+use super::estimate::estimate;
+use super::lease::is_free;
 use super::plan::{Begin, begin};
 use super::tenure::Tenure;
 use crate::draft::Draft;
@@ -128,6 +130,9 @@ pub(super) fn change_place(
     if let Some(old) = draft.model.assignments.get(&from.id).filter(|a| !a.leaving).cloned() {
         draft.put(Assignment { leaving: true, ..old.as_ref().clone() });
     }
+    let (worth, effect) = predicted;
+    let is_told = effect != Effect::default();
+    let effect = if carried && !is_told { estimate(&draft.model, service, None) } else { effect };
     let own_state = service.spec.state.is_some() && !carried;
     let lost = if own_state { "; each copy has a state of its own: the new one begins without" } else { "" };
     let how = Begin {
@@ -139,7 +144,7 @@ pub(super) fn change_place(
         from_host: from.host,
         to,
         to_host: candidate.host,
-        predicted,
+        predicted: (worth, effect),
     };
     begin(draft, service, how)
 }
@@ -219,6 +224,7 @@ fn put_reserved(
         state: AllocationState::Reserved,
         target,
         leaving: false,
+        free: is_free(target) || kept.is_some_and(|a| a.free),
         reserved: service.reserved(),
         rates: candidate.rates,
         price: service.price.clone(),

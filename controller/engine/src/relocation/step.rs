@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chandler_protocol::state::{Failure, Phase};
+use chandler_protocol::way::Stall;
 use chandler_protocol::{MoveId, ServiceId};
 
 use super::phase::{enter, is_gone};
@@ -89,11 +90,14 @@ fn held_for(on: &Move) -> chandler_protocol::Micros {
     began.zip(ended).map(|(b, e)| e.since(b)).unwrap_or_default()
 }
 
-/// What the doors counted for this move.
+/// What the doors counted for this move; for one that takes over from a copy that is gone, in the outage that its route
+/// has ended.
 fn with_doors(draft: &Draft<'_>, on: &Move) -> Effect {
     let mut effect = on.realised.1;
+    let route = draft.model.services.get(&on.service).map_or(0, |s| s.route.sequence);
+    let line = if on.kind == MoveKind::Failover { Stall::outage(route) } else { on.id };
     for (_, door) in draft.model.doors_of(on.service) {
-        for stall in door.counters.stalls.iter().filter(|s| s.r#move == on.id) {
+        for stall in door.counters.stalls.iter().filter(|s| s.r#move == line) {
             effect.held = effect.held.saturating_add(stall.held);
             effect.failed = effect.failed.saturating_add(stall.failed);
             effect.cut = effect.cut.max(stall.cut);

@@ -1,9 +1,12 @@
 //! Moves from beginning to end on a small fleet that is stepped by hand, audited after every step.
 
 mod contrary;
+mod estimates;
 mod faults;
 mod handover;
+mod keeps_running;
 mod loss;
+mod outage;
 mod side_by_side;
 mod walk;
 
@@ -64,7 +67,7 @@ fn newest(world: &World) -> Move {
     world.newest_move("notes").clone()
 }
 
-/// Takes the newest move, from host 1 to host 2, forward until it is in this phase, one thing at a time.
+/// Takes the newest move forward until it is in this phase, one thing at a time.
 fn drive(world: &mut World, to: MovePhase) {
     for _ in 0..40 {
         let on = newest(world);
@@ -72,16 +75,17 @@ fn drive(world: &mut World, to: MovePhase) {
             return;
         }
         let new = side(world, on.to);
+        let (here, there) = (on.from_host.as_bytes()[0], on.to_host.as_bytes()[0]);
         match on.phase {
             MovePhase::Planned => world.look(),
             MovePhase::Preparing => {
                 let Target::Receive(order) = new.target else { panic!("{:?}", new.target) };
                 let attempt = order.attempt;
                 world.says.insert(new.id, Phase::Receiving(Progress { attempt, ..Progress::default() }));
-                world.report(2, false);
+                world.report(there, false);
                 world.says.remove(&new.id);
             }
-            MovePhase::Copying => world.report(2, false),
+            MovePhase::Copying => world.report(there, false),
             MovePhase::Standby => {
                 let told =
                     chandler_protocol::way::Told { assignment: on.from.unwrap(), attempt: on.attempt, ready: true };
@@ -90,15 +94,15 @@ fn drive(world: &mut World, to: MovePhase) {
             }
             MovePhase::Holding => world.door(DOOR, "notes", &[], &[]),
             MovePhase::FinalCopy => {
-                world.report(1, false);
-                world.report(2, false);
+                world.report(here, false);
+                world.report(there, false);
             }
             MovePhase::Starting => {
                 world.says.insert(new.id, Phase::Starting);
-                world.report(2, false);
+                world.report(there, false);
                 world.says.remove(&new.id);
             }
-            MovePhase::Verifying => world.report(2, false),
+            MovePhase::Verifying => world.report(there, false),
             MovePhase::Switching => world.door(DOOR, "notes", &[(on.from.unwrap(), 1)], &[]),
             MovePhase::Draining => world.door(DOOR, "notes", &[], &[]),
             MovePhase::Done | MovePhase::RolledBack | MovePhase::Declined => panic!("ended: {on:?}"),

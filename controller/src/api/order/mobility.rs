@@ -48,13 +48,13 @@ pub(super) fn mobility(fields: &mut Fields, request: &OrderRequest) -> Mobility 
     let is_sound = rate_max.is_none_or(|rate| rate >= RATE_MIN);
     fields.check(is_sound, "policy.move.rate", format!("write at least {RATE_MIN}/s, or leave it out for no limit"));
     let is_exclusive = request.software.state.as_ref().is_some_and(|s| s.exclusive);
+    let unleased = is_exclusive && policy.on_partition == Some(shown::OnPartition::KeepRunning);
+    if unleased && policy.on_loss == Some(shown::OnLoss::StartEmpty) {
+        let detail = "not together with policy.onPartition = \"keepRunning\" and exclusive state: the copy on a silent host \
+                      may run on, so that none is begun elsewhere; leave one of the two out";
+        fields.wrong("policy.onLoss", detail);
+    }
     let on_partition = match policy.on_partition {
-        Some(shown::OnPartition::KeepRunning) if is_exclusive => {
-            let detail = "exclusive state has one writer at any time, so that its copy stops: leave it out, or write \
-                          software.state.exclusive = false";
-            fields.wrong("policy.onPartition", detail);
-            OnPartition::Stop
-        }
         Some(shown::OnPartition::Stop) => OnPartition::Stop,
         Some(shown::OnPartition::KeepRunning) | None => OnPartition::KeepRunning,
     };
@@ -68,6 +68,7 @@ pub(super) fn mobility(fields: &mut Fields, request: &OrderRequest) -> Mobility 
         cut_allowed: wanted.cut,
         prepare: request.software.prepare.as_ref().and_then(|p| prepare(fields, p, request)),
         on_partition,
+        unleased,
         on_loss,
         rate_max,
         undo_kept,

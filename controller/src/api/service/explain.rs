@@ -23,7 +23,10 @@ pub(in crate::api) async fn show(State(api): Api, caller: Caller, Path(reference
     let decision = decision.ok_or_else(|| internal(format!("decision {id} is not in the store")))?;
     let covered = federation::coverage(&model, service.id, api.writer.clock().now());
     let coverage = covered.filter(|_| caller.is_operator()).map(|c| shown_coverage(&c, &model.currency));
-    Reply::json(OK, &Explanation { coverage, ..shown(&decision, &model.currency) })
+    let decided = shown(&decision, &model.currency);
+    // What it waits for now comes first: where it is was decided before that.
+    let now = if service.reason.is_empty() { String::new() } else { format!("{}; ", service.reason) };
+    Reply::json(OK, &Explanation { coverage, text: format!("{now}{}", decided.text), ..decided })
 }
 
 fn shown(decision: &Decision, currency: &str) -> Explanation {

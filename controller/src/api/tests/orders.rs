@@ -113,7 +113,11 @@ async fn every_wrong_field_is_named_with_what_to_write() {
         (with(order("x"), "/policy", json!({ "move": { "drain": "2 h" } })), "policy.move.drain", "1 h"),
         (with(order("x"), "/policy", json!({ "move": { "keep": "400 d" } })), "policy.move.keep", "365 d"),
         (with(order("x"), "/policy", json!({ "move": { "rate": "1 KiB/s" } })), "policy.move.rate", "64 KiB/s"),
-        (with(order("x"), "/policy", json!({ "onPartition": "keepRunning" })), "policy.onPartition", "exclusive"),
+        (
+            with(order("x"), "/policy", json!({ "onPartition": "keepRunning", "onLoss": "startEmpty" })),
+            "policy.onLoss",
+            "policy.onPartition",
+        ),
         (with(task("x"), "/policy", json!({ "move": { "cut": true } })), "policy.move", "leave it out"),
         (with(task("x"), "/policy", json!({ "onLoss": "startEmpty" })), "policy.move", "leave it out"),
         (with(task("x"), "/policy", json!({ "criteria": { "cheaper": true } })), "policy.criteria", "leave it out"),

@@ -1,6 +1,7 @@
 //! What the partner's hosts say, by way of their home.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use chandler_engine::{assurance, relocation};
 use chandler_protocol::lease::LeaseGrant;
 use chandler_protocol::state::{ObservedAssignment, Phase};
 use chandler_protocol::way::ObservedWays;
-use chandler_protocol::{HostId, Micros, PartyId};
+use chandler_protocol::{AssignmentId, HostId, Micros, PartyId, Timestamp};
 use tokio::time::Instant;
 
 use super::{Talk, advance, hosts_of};
@@ -28,12 +29,14 @@ const HOSTS_MAX: usize = 100_000;
 
 /// What is remembered from one answer to the next.
 #[derive(Debug, Default)]
-struct Ear {
+pub(super) struct Ear {
     generation: AtomicU64,
     /// Round trip to the partner, in microseconds; below zero while it was not measured.
     rtt: AtomicI64,
     /// Whether the partner could be reached last time.
     reached: AtomicU64,
+    /// Leases that the partner has forgotten and does not give again, since when.
+    pub(super) missed: Mutex<BTreeMap<AssignmentId, Timestamp>>,
 }
 
 impl Talk {
@@ -76,16 +79,19 @@ impl Talk {
             Err(_) => return Ok(()),
         };
         ear.reached.store(1, Ordering::Relaxed);
-        if let Err(error) = self.ask_again(&news, before).await {
+        if let Err(error) = self.ask_again(&news, before, ear).await {
             tracing::debug!(partner = %self.partner, %error, "what a partner has forgotten could not be asked for");
+        }
+        if let Err(error) = self.give_up(&news).await {
+            tracing::debug!(partner = %self.partner, %error, "what nobody here needs could not be given back");
         }
         self.fetch_results(&news).await?;
         let generation = news.generation;
         let (partner, rtt) = (self.partner, ear.rtt.load(Ordering::Relaxed));
-        let by = self.by();
+        let (by, proven) = (self.by(), self.proven(&news));
         let grants = self.writer.transact(&by, move |draft| {
             let link = (rtt >= 0).then_some(Micros(rtt));
-            Ok::<_, ()>(take(draft, partner, &news, link))
+            Ok::<_, ()>(take(draft, partner, &news, &proven, link))
         });
         let Ok(grants) = grants.await else { return Ok(()) };
         ear.generation.store(generation, Ordering::Relaxed);
@@ -118,7 +124,13 @@ impl Talk {
 }
 
 /// Takes in news; gives the leases that the partner's hosts were given.
-fn take(draft: &mut Draft<'_>, partner: PartyId, news: &News, link: Option<Micros>) -> Vec<(HostId, LeaseGrant)> {
+fn take(
+    draft: &mut Draft<'_>,
+    partner: PartyId,
+    news: &News,
+    proven: &BTreeMap<AssignmentId, u64>,
+    link: Option<Micros>,
+) -> Vec<(HostId, LeaseGrant)> {
     let known: BTreeSet<HostId> = hosts_of(&draft.model, partner).into_iter().collect();
     let told: BTreeMap<HostId, &HostNews> =
         news.hosts.iter().take(HOSTS_MAX).filter(|h| known.contains(&h.host)).map(|h| (h.host, h)).collect();
@@ -141,7 +153,7 @@ fn take(draft: &mut Draft<'_>, partner: PartyId, news: &News, link: Option<Micro
         if !is_fresh(draft, host) {
             continue;
         }
-        observed(draft, host);
+        observed(draft, partner, host, proven);
         for ask in &host.asks {
             let grant = relocation::lease(draft, host.host, ask);
             grants.push((host.host, grant));
@@ -168,7 +180,7 @@ fn pulse(draft: &mut Draft<'_>, host: HostId, said: Option<&HostNews>, link: Opt
     pulse.connected = connected;
     if connected {
         let silent = said.map_or(Micros::ZERO, |h| h.silent);
-        pulse.seen_at = pulse.seen_at.max(chandler_protocol::Timestamp(draft.now.0.saturating_sub(silent.0.max(0))));
+        pulse.seen_at = pulse.seen_at.max(Timestamp(draft.now.0.saturating_sub(silent.0.max(0))));
     }
     if let Some(readings) = said.and_then(|h| h.readings) {
         pulse.readings = Some(readings);
@@ -190,7 +202,7 @@ fn stays(draft: &mut Draft<'_>, known: &BTreeSet<HostId>, news: &News) {
     }
 }
 
-fn observed(draft: &mut Draft<'_>, news: &HostNews) {
+fn observed(draft: &mut Draft<'_>, partner: PartyId, news: &HostNews, proven: &BTreeMap<AssignmentId, u64>) {
     if !news.connected {
         // What its home heard of it last is not how it is.
         return;
@@ -198,6 +210,7 @@ fn observed(draft: &mut Draft<'_>, news: &HostNews) {
     listens(draft, news);
     if let Some(said) = &news.observed {
         let said: Vec<ObservedAssignment> = said.iter().cloned().map(bounded_observed).collect();
+        let said = federation::believed(draft, partner, news.host, said, proven);
         let services = fulfilment::observe(draft, news.host, &said);
         advance(draft, services);
     }
@@ -225,7 +238,6 @@ pub(super) const fn has_results(seen: &ObservedAssignment) -> bool {
 #[cfg(test)]
 mod tests {
     use chandler_engine::model::Model;
-    use chandler_protocol::Timestamp;
 
     use super::*;
 
@@ -245,6 +257,7 @@ mod tests {
             ways: None,
             readings: None,
             asks: Vec::new(),
+            said: None,
         };
         assert!(is_fresh(&draft, &told(true, 0)) && is_fresh(&draft, &told(true, 5)));
         // It is lost after 12 s: long before, what is told of it must not bring it back.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chandler_engine::federation::{self, LeaseWord, Orders};
+use chandler_engine::federation::{self, LeaseWord, Orders, Taken};
+use chandler_protocol::text::{TEXT_MAX, clean};
 use chandler_protocol::{AssignmentId, HostId};
 use tokio::time::Instant;
 
-use super::super::seller::Holds;
 use super::Talk;
 use crate::federation::CallError;
 
@@ -18,8 +18,14 @@ const AGAIN: Duration = Duration::from_secs(600);
 /// How long to wait before what could not be said is said again.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// What was said last about each host, and which generation holds there.
-type Said = BTreeMap<HostId, (Orders, Instant)>;
+/// How long to wait before what was refused is said again: what the partner had forgotten, it may know by then.
+const REFUSED: Duration = Duration::from_secs(2);
+
+/// Reasons of one answer that are logged.
+const WHY_MAX: usize = 16;
+
+/// What was said last about each host, which generation holds there, and after what time it is said again.
+type Said = BTreeMap<HostId, (Orders, Instant, Duration)>;
 
 fn lock(said: &Mutex<Said>) -> MutexGuard<'_, Said> {
     said.lock().unwrap_or_else(PoisonError::into_inner)
@@ -36,7 +42,11 @@ impl Talk {
             if let Err(error) = &done {
                 tracing::debug!(partner = %self.partner, %error, "orders wait");
             }
-            let wait = if done.is_ok() { AGAIN } else { PATIENCE };
+            let wait = match &done {
+                Ok(true) => AGAIN,
+                Ok(false) => REFUSED,
+                Err(_) => PATIENCE,
+            };
             tokio::select! {
                 biased;
                 () = self.again.notified() => lock(&said).clear(),
@@ -50,10 +60,13 @@ impl Talk {
         }
     }
 
-    async fn order_once(&self, said: &Mutex<Said>) -> Result<(), CallError> {
+    /// Says everything that there is to say, and whether all of it was taken. What fails for one lease or host holds up no
+    /// other; the first error is given when all were tried.
+    async fn order_once(&self, said: &Mutex<Said>) -> Result<bool, CallError> {
         let model = self.writer.snapshot();
+        let mut failed = Ok(());
         for id in federation::unleased(&model, self.partner) {
-            self.lease(id).await?;
+            failed = failed.and(self.lease(said, id).await);
         }
         let gone = federation::unheld(&model, self.partner);
         if !gone.is_empty() {
@@ -67,17 +80,21 @@ impl Talk {
             let _ = taken.await;
         }
         for id in federation::unused(&model, self.partner) {
-            self.end(id).await?;
+            failed = failed.and(self.end(id).await);
         }
         let model = self.writer.snapshot();
+        let mut all = true;
         for (host, orders) in federation::wanted(&model, self.partner) {
-            self.order(said, host, orders, model.generation).await?;
+            match self.order(said, host, orders, model.generation).await {
+                Ok(taken) => all &= taken,
+                Err(error) => failed = failed.and(Err(error)),
+            }
         }
-        Ok(())
+        failed.map(|()| all)
     }
 
     /// Asks for capacity. What is not given cannot run there: the service is told so, as if its agent had said it.
-    async fn lease(&self, id: AssignmentId) -> Result<(), CallError> {
+    async fn lease(&self, said: &Mutex<Said>, id: AssignmentId) -> Result<(), CallError> {
         let model = self.writer.snapshot();
         let Some(assignment) = model.assignments.get(&id) else { return Ok(()) };
         let decided = self.writer.store().decision(assignment.decision).await.ok().flatten();
@@ -86,6 +103,8 @@ impl Talk {
         let (partner, by) = (self.partner, self.by());
         let refused = match answer {
             Ok(word) => {
+                // A seller that has just sold it knows no orders for it, or has forgotten them.
+                lock(said).remove(&word.host);
                 let taken = self.writer.transact(&by, move |draft| {
                     federation::bought(draft, partner, &word).map_err(|why| (word.id, why))
                 });
@@ -128,25 +147,50 @@ impl Talk {
         Ok(())
     }
 
-    /// Says what a host shall do, unless that was said.
-    async fn order(&self, said: &Mutex<Said>, host: HostId, orders: Orders, model: u64) -> Result<(), CallError> {
+    /// Says what a host shall do, unless that was said. Says whether all of it is taken.
+    async fn order(&self, said: &Mutex<Said>, host: HostId, orders: Orders, model: u64) -> Result<bool, CallError> {
         let last = lock(said).get(&host).cloned();
         let is_same = |before: &Orders| before.assignments == orders.assignments && before.ways == orders.ways;
-        if last.as_ref().is_some_and(|(before, at)| is_same(before) && at.elapsed() < AGAIN) {
-            return Ok(());
+        if let Some((before, at, again)) = &last
+            && is_same(before)
+            && at.elapsed() < *again
+        {
+            return Ok(*again == AGAIN);
         }
         self.send_content(&orders).await?;
-        let mut generation = model.max(last.map_or(0, |(before, _)| before.generation.saturating_add(1)));
+        let mut generation = model.max(last.map_or(0, |(before, ..)| before.generation.saturating_add(1)));
         // Twice: the partner may know a later generation than this controller remembers, after a restored backup.
         for _ in 0..2 {
-            let now = Orders { generation, ..orders.clone() };
-            let holds: Holds = self.client()?.put(&format!("hosts/{host}/orders"), &now).await?;
-            if holds.generation == generation {
-                lock(said).insert(host, (now, Instant::now()));
-                return Ok(());
+            let now = self.signed(host, Orders { generation, ..orders.clone() });
+            let taken: Taken = self.client()?.put(&format!("hosts/{host}/orders"), &now).await?;
+            if taken.generation == generation {
+                let again = if taken.refused.is_empty() { AGAIN } else { REFUSED };
+                lock(said).insert(host, (now, Instant::now(), again));
+                self.not_taken(host, taken).await;
+                return Ok(again == AGAIN);
             }
-            generation = holds.generation.saturating_add(1);
+            generation = taken.generation.saturating_add(1);
         }
-        Ok(())
+        Ok(false)
+    }
+
+    /// What the partner refused cannot run there: the service is told so.
+    async fn not_taken(&self, host: HostId, taken: Taken) {
+        for why in taken.ways.iter().take(WHY_MAX) {
+            tracing::warn!(partner = %self.partner, %host, why = clean(why, TEXT_MAX), "a partner did not take a way");
+        }
+        if taken.refused.is_empty() {
+            return;
+        }
+        for one in taken.refused.iter().take(WHY_MAX) {
+            let why = clean(&one.why, TEXT_MAX);
+            tracing::warn!(partner = %self.partner, %host, assignment = %one.id, why, "a partner did not take orders");
+        }
+        let (partner, by) = (self.partner, self.by());
+        let told = self.writer.transact(&by, move |draft| {
+            federation::not_taken(draft, partner, host, &taken.refused);
+            Ok::<_, ()>(())
+        });
+        let _ = told.await;
     }
 }

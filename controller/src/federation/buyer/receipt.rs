@@ -65,7 +65,9 @@ impl Talk {
             return Ok(());
         }
         let part = got.part.and_then(|part| Some((part.head, signature_of(&partner, &parties, &part)?)));
-        if self.take(&partner, parties, got.receipts, part.unwrap_or((head.head, signature))).await {
+        let own = got.signed.as_ref().map_or(0, |signed| self.signed_before(&parties, &got.receipts, signed));
+        let end = part.unwrap_or((head.head, signature));
+        if self.take(&partner, parties, (got.receipts, own), end).await {
             self.countersign().await?;
         } else {
             tokio::time::sleep(WAIT).await;
@@ -74,11 +76,28 @@ impl Talk {
         Ok(())
     }
 
+    /// Number of the last receipt that this controller signed once, as its own signature proves. It remembers less where it
+    /// was restored from a backup.
+    fn signed_before(&self, parties: &Parties, receipts: &[Receipt], signed: &Signed) -> u64 {
+        let signature = data_encoding::HEXLOWER.decode(signed.signature.as_bytes()).unwrap_or_default();
+        let identity = self.federation.identity();
+        let is_own = identity.has_signed(CONTEXT, &signed.head.to_sign(parties), &signature);
+        // Another chain was signed then: that shows at this link, and nothing of it counts.
+        let is_other = receipts.iter().any(|r| r.number == signed.head.number && r.hash != signed.head.hash);
+        if is_own && !is_other { signed.head.number } else { 0 }
+    }
+
     /// Whether they were taken.
-    async fn take(&self, partner: &Partner, parties: Parties, receipts: Vec<Receipt>, end: (Head, Vec<u8>)) -> bool {
+    async fn take(
+        &self,
+        partner: &Partner,
+        parties: Parties,
+        (receipts, signed): (Vec<Receipt>, u64),
+        end: (Head, Vec<u8>),
+    ) -> bool {
         let (party, by) = (self.partner, self.by());
         let taken = self.writer.transact(&by, move |draft| {
-            let head = receive(draft, party, parties, &receipts)?;
+            let head = receive(draft, party, parties, &receipts, signed)?;
             let chain = draft.model.chains.get(&(party, Side::Bought)).cloned();
             // The seller's own signature proves every link before it.
             if let Some(chain) = chain.filter(|_| head == end.0) {

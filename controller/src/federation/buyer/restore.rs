@@ -2,6 +2,7 @@
 //! know any more.
 
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
 
 use chandler_engine::federation::{self, LeaseWord, News, Side};
 use chandler_engine::finance::receipt::{Head, RECEIPTS_MAX};
@@ -9,7 +10,11 @@ use chandler_protocol::{AssignmentId, Timestamp};
 
 use super::super::seller::{Lost, Restored, Signed};
 use super::Talk;
+use super::hear::Ear;
 use crate::federation::CallError;
+
+/// Leases that are given back because of one word; the rest with the next.
+const ENDED_MAX: usize = 64;
 
 impl Talk {
     /// What was said is said again: the seller may have lost it.
@@ -52,8 +57,10 @@ impl Talk {
     }
 
     /// Asks again for what is leased here and not in the seller's news, which were asked for at `asked`.
-    pub(super) async fn ask_again(&self, news: &News, asked: Timestamp) -> Result<(), CallError> {
+    pub(super) async fn ask_again(&self, news: &News, asked: Timestamp, ear: &Ear) -> Result<(), CallError> {
         let told: BTreeSet<AssignmentId> = news.leases.iter().map(|l| l.id).collect();
+        let missed = || ear.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        missed().retain(|id, _| !told.contains(id));
         let forgotten = federation::forgotten(&self.writer.snapshot(), self.partner, &told, asked);
         for (id, demand) in forgotten {
             tracing::warn!(partner = %self.partner, lease = %id, "its news do not name a lease: it is asked for again");
@@ -64,8 +71,16 @@ impl Talk {
                 Err(CallError::Refused(problem)) if problem.status == 409 => {
                     self.client()?.get(&format!("leases/{id}")).await?
                 }
-                // Its host may not have come back yet; if it does not, it is lost like any other.
-                Err(CallError::Refused(_)) => continue,
+                Err(CallError::Refused(problem)) if problem.status < 500 => {
+                    let now = self.writer.clock().now();
+                    let since = *missed().entry(id).or_insert(now);
+                    let (by, why) = (self.by(), problem.detail);
+                    let over = self
+                        .writer
+                        .transact(&by, move |draft| Ok::<_, ()>(federation::not_given_again(draft, id, since, &why)));
+                    let _ = over.await;
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             let (partner, by) = (self.partner, self.by());
@@ -74,6 +89,19 @@ impl Talk {
                 tracing::warn!(%partner, %why, "what a partner says of a lease is not believed");
             }
             self.say_again();
+        }
+        Ok(())
+    }
+
+    /// Gives back what the partner says is leased, and nothing here knows of or needs: this controller was restored from a
+    /// backup, or the end of the lease never reached the partner.
+    pub(super) async fn give_up(&self, news: &News) -> Result<(), CallError> {
+        for id in federation::unknown(&self.writer.snapshot(), self.partner, &news.leases).into_iter().take(ENDED_MAX) {
+            tracing::info!(partner = %self.partner, lease = %id, "a lease that nothing here needs is given back");
+            match self.client()?.delete::<LeaseWord>(&format!("leases/{id}")).await {
+                Ok(_) | Err(CallError::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

@@ -34,7 +34,13 @@ pub(super) async fn show(State(desk): State<Arc<Desk>>, peer: Peer, Query(since)
 
 /// The news without what passes by itself.
 fn steady(news: &News) -> News {
-    let hosts = news.hosts.iter().map(|h| HostNews { silent: Micros::ZERO, rtt: None, readings: None, ..h.clone() });
+    let hosts = news.hosts.iter().map(|h| HostNews {
+        silent: Micros::ZERO,
+        rtt: None,
+        readings: None,
+        said: None,
+        ..h.clone()
+    });
     let leases = news.leases.iter().map(|l| {
         let next = l.next.map(|n| federation::NextRates { starts_in: Micros::ZERO, ..n });
         federation::LeaseWord { ends_in: None, next, ..l.clone() }
@@ -81,5 +87,6 @@ fn of_host(model: &Model, host: HostId, buyer: PartyId, now: Timestamp) -> HostN
         ways: federation::ways_of(model, host, buyer),
         readings: pulse.readings,
         asks: asks.collect(),
+        said: model.tenancies.get(&(host, buyer)).and_then(|t| t.said.clone()),
     }
 }

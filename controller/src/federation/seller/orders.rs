@@ -5,30 +5,22 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use chandler_api::problem::{FORBIDDEN, NOT_FOUND, Problem};
-use chandler_engine::federation::{self, Orders, Side};
+use chandler_engine::federation::{self, Orders, Side, Taken};
 use chandler_protocol::lease::{LEASES_MAX, LeaseGrant, LeasePart};
 use chandler_protocol::message::ControllerMessage;
 use chandler_protocol::{AssignmentId, HostId};
-use serde::{Deserialize, Serialize};
 
 use crate::federation::document::{Answer, Document, Refusal};
 use crate::federation::{Desk, Peer};
 
-/// Which orders hold.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Holds {
-    /// Their generation.
-    pub generation: u64,
-}
-
-/// Takes in orders, whole. Answers with the generation that holds: a higher one than was sent means that the sender knows
-/// less than it once did.
+/// Takes in orders, whole, and says which generation holds: a higher one than was sent means that the sender knows less
+/// than it once did. What cannot be taken of them is refused by itself.
 pub(super) async fn take(
     State(desk): State<Arc<Desk>>,
     peer: Peer,
     Path(host): Path<String>,
     Document(orders): Document<Orders>,
-) -> Answer<Holds> {
+) -> Answer<Taken> {
     peer.buying()?;
     let host = host_of(&host)?;
     let party = peer.party;
@@ -36,7 +28,7 @@ pub(super) async fn take(
     let taken = desk.writer.transact(&by, move |draft| {
         federation::take_orders(draft, party, host, orders).map_err(|why| Refusal::from(Problem::new(FORBIDDEN, why)))
     });
-    Ok(Json(Holds { generation: taken.await? }))
+    Ok(Json(taken.await?))
 }
 
 /// Passes on which copies may run on. Nothing is added to it, and nothing is said for anybody else's.

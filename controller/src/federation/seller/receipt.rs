@@ -37,6 +37,9 @@ pub(crate) struct Receipts {
     /// was restored from a backup, and is told again.
     #[serde(default)]
     pub countersigned: u64,
+    /// What the buyer has signed: one that was restored from a backup does not remember.
+    #[serde(default)]
+    pub signed: Option<Signed>,
 }
 
 /// The end of a part of the chain as the buyer signs it, and what it contests of the receipts behind its last signature.
@@ -77,14 +80,17 @@ fn chain_of(model: &Model, buyer: PartyId) -> Option<Chain> {
 
 pub(super) async fn list(State(desk): State<Arc<Desk>>, peer: Peer, Query(behind): Query<Behind>) -> Answer<Receipts> {
     let Some(chain) = newer(&desk, &peer, &behind).await? else {
-        return Ok(Json(Receipts { receipts: Vec::new(), head: None, part: None, countersigned: 0 }));
+        return Ok(Json(Receipts { receipts: Vec::new(), head: None, part: None, countersigned: 0, signed: None }));
     };
     let most = u32::try_from(RECEIPTS_MAX).unwrap_or(u32::MAX);
     let receipts = desk.writer.store().receipts(peer.party, Side::Sold, behind.after, most).await?;
     let head = sign(&desk, &chain.parties, chain.head)?;
     let last = receipts.last().map(|r| Head { number: r.number, hash: r.hash }).filter(|last| *last != chain.head);
     let part = last.map(|last| sign(&desk, &chain.parties, last)).transpose()?;
-    Ok(Json(Receipts { receipts, head: Some(head), part, countersigned: chain.countersigned() }))
+    let countersigned = chain.countersigned();
+    let signed = chain.signed.filter(|(head, _)| head.number > behind.after);
+    let signed = signed.map(|(head, bytes)| Signed { head, signature: data_encoding::HEXLOWER.encode(&bytes) });
+    Ok(Json(Receipts { receipts, head: Some(head), part, countersigned, signed }))
 }
 
 /// The chain once it is longer than its buyer knows, or at once where it is shorter. What waited until the buyer said how

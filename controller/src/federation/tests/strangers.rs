@@ -68,7 +68,7 @@ fn stranger(house: &House) -> FederationClient {
     FederationClient::new("a", &house.address(), stranger_settings(house))
 }
 
-fn stranger_settings(house: &House) -> rustls::ClientConfig {
+pub(super) fn stranger_settings(house: &House) -> rustls::ClientConfig {
     let identity = Identity::ephemeral(house.now(), house.api.writer.random().clone()).unwrap();
     let own = house.api.federation.introduction();
     let anchors = Anchors::Pinned(own.trust);

@@ -52,6 +52,38 @@ async fn after_a_rotation_a_partner_is_cut_off_until_it_is_trusted_again_and_oth
     assert_eq!((nova.trust.len(), nova.retired.len()), (1, 1), "what it signed before can still be checked");
 }
 
+#[tokio::test]
+async fn a_ca_that_was_announced_and_added_is_rotated_to_without_a_cut() {
+    let (a, b) = (House::open().await, House::open().await);
+    a.befriend(&b, "nova", "acme-cloud").await;
+    let both = async || {
+        a.api.federation.clients.lock().unwrap().clear();
+        (a.standing_at("nova").await.map(drop), b.standing_at("acme-cloud").await.map(drop))
+    };
+    let now = b.get("federation").await.unwrap();
+    let next = b.post("federation/announce", json!({})).await.unwrap();
+    assert_ne!(next["fingerprint"], now["fingerprint"]);
+    assert_eq!(b.post("federation/announce", json!({})).await.unwrap(), next, "there is one next CA");
+    assert_eq!(b.get("federation").await.unwrap(), now, "nothing has changed yet");
+    let added = a.put("partners/nova/trust", json!({ "bundle": next["bundle"], "add": true })).await.unwrap();
+    assert_eq!(added["fingerprints"], json!([now["fingerprint"], next["fingerprint"]]));
+    assert_eq!(both().await, (Ok(()), Ok(())), "the old one is good still");
+    let rotated = b.post("federation/rotate", json!({})).await.unwrap();
+    assert_eq!(rotated["fingerprint"], next["fingerprint"]);
+    assert_eq!(both().await, (Ok(()), Ok(())), "and the new one at once");
+    let alone = a.put("partners/nova/trust", json!({ "bundle": rotated["bundle"] })).await.unwrap();
+    assert_eq!(alone["fingerprints"], json!([rotated["fingerprint"]]));
+    assert_eq!(both().await, (Ok(()), Ok(())));
+    assert_eq!(a.partner("nova").retired.len(), 1, "what the old one signed can still be checked");
+    // No more than a few at a time.
+    for n in 0..4 {
+        let next = b.post("federation/announce", json!({})).await.unwrap();
+        b.post("federation/rotate", json!({})).await.unwrap();
+        let added = a.put("partners/nova/trust", json!({ "bundle": next["bundle"], "add": true })).await;
+        assert_eq!(added.err().as_deref(), (n == 3).then_some("E0420"));
+    }
+}
+
 /// A bundle is good for its own partner only, whatever trust domain a certificate names.
 #[tokio::test]
 async fn who_poses_as_a_partner_is_refused_at_both_ends() {

@@ -82,7 +82,7 @@ fn receipts(lease: AssignmentId, seconds: &[i64]) -> Vec<Receipt> {
 fn taken(model: &Model, receipts: &[Receipt]) -> (Model, Result<Head, Untaken>) {
     let mut ids = || [7; 10];
     let mut draft = Draft::new(model, Timestamp(HOUR * 1_000_000), "partner seller", &mut ids);
-    let result = receive(&mut draft, SELLER, parties(), receipts);
+    let result = receive(&mut draft, SELLER, parties(), receipts, 0);
     (draft.model, result)
 }
 

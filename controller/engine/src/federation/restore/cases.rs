@@ -251,6 +251,6 @@ fn what_a_seller_forgot_is_asked_for_again() {
     model.apply(&Change::from(mine));
     let none = BTreeSet::new();
     let asked = |model: &Model, named: &BTreeSet<_>, at| forgotten(model, BUYER, named, Timestamp(at)).len();
-    assert_eq!(asked(&model, &none, 1), 0, "nothing of ours runs there any more");
+    assert_eq!(asked(&model, &none, 1), 0, "nothing of ours is there any more");
     assert_eq!(asked(&model, &BTreeSet::from([LEASE]), 1), 0);
 }

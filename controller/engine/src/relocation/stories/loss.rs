@@ -14,7 +14,7 @@ use crate::relocation::{lease_over, next_look};
 use crate::service::OperatingStatus;
 
 /// One copy, no state; it is stopped by its agent before another one is started.
-fn single(spec: &mut OrderSpec) {
+pub(super) fn single(spec: &mut OrderSpec) {
     spec.policy.mobility.on_partition = OnPartition::Stop;
 }
 
@@ -216,6 +216,55 @@ fn row_34_and_p2_nothing_moves_while_too_many_are_silent() {
     assert_eq!(world.watch(), Watch::Frozen { silent: 3, of: 5 });
     assert_eq!((world.model.moves.len(), &world.model.assignments), (0, &before));
     assert!(assurance::next_look(&world.model, Patience::default(), world.now, Micros(world.now.0)).is_some());
+}
+
+#[test]
+fn p2_hosts_that_fall_silent_at_one_moment_are_not_lost_one_by_one() {
+    let mut world = World::of(5);
+    for name in ["a", "b", "c"] {
+        world.order(name, Action::Add, single);
+    }
+    world.admit();
+    world.agents(&[]);
+    // Each spoke last at another moment of its heartbeat of four seconds.
+    let cut_at = [0, 1_900_000, 3_800_000];
+    let began = world.now.0;
+    for (n, after) in (1..=3).zip(cut_at) {
+        world.now.0 = began + after;
+        for n in n..=5 {
+            world.hear(n);
+        }
+        world.cut(n);
+    }
+    let mut frozen = false;
+    for _ in 0..200 {
+        world.now.0 += 100_000;
+        for n in 4..=5 {
+            world.hear(n);
+        }
+        frozen |= world.watch() == Watch::Frozen { silent: 3, of: 5 };
+        let lost = world.model.hosts.values().filter(|h| h.state == HostState::Lost).count();
+        assert_eq!((lost, world.model.moves.len()), (0, 0), "{} us after the first", world.now.0 - began);
+    }
+    assert!(frozen);
+}
+
+#[test]
+fn two_of_five_are_lost_and_a_third_that_follows_is_doubted_for_a_while() {
+    let mut world = World::of(5);
+    let count = |w: &World| w.model.hosts.values().filter(|h| h.state == HostState::Lost).count();
+    world.cut(1);
+    world.cut(2);
+    world.pass(6);
+    world.cut(3);
+    world.pass(7);
+    assert_eq!(world.watch(), Watch::Frozen { silent: 3, of: 5 }, "they followed each other within one window");
+    assert_eq!(count(&world), 0);
+    // With two of them back the third is on its own.
+    world.hear(1);
+    world.hear(2);
+    world.pass(6);
+    assert_eq!((world.watch(), count(&world)), (Watch::Calm, 1));
 }
 
 #[test]

@@ -28,6 +28,8 @@ enum Act {
     Go,
     Move(u8),
     Resize(u32),
+    /// It shall keep running where nobody hears it, or stop.
+    Keep(bool),
     Restart,
 }
 
@@ -48,6 +50,7 @@ fn act() -> impl Strategy<Value = Act> {
         8 => Just(Act::Go),
         4 => n.prop_map(Act::Move),
         1 => (1..=3_u32).prop_map(|n| Act::Resize(n * 500)),
+        1 => any::<bool>().prop_map(Act::Keep),
         1 => Just(Act::Restart),
     ]
 }
@@ -65,7 +68,14 @@ fn says(world: &mut World, n: u8, phase: impl Fn(Target) -> Option<Phase>) {
     }
 }
 
-fn happen(world: &mut World, act: Act, change: &mut impl FnMut(&mut World, u32)) {
+/// What is ordered anew: another size, or whether it keeps running.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Cpu(u32),
+    Keep(bool),
+}
+
+fn happen(world: &mut World, act: Act, change: &mut impl FnMut(&mut World, Change)) {
     let runs = |t: Target| matches!(t, Target::Running | Target::Own(_));
     match act {
         Act::Report(n) if world.model.pulse(host(n)).connected => world.report(n, false),
@@ -99,7 +109,8 @@ fn happen(world: &mut World, act: Act, change: &mut impl FnMut(&mut World, u32))
             let id = id(world);
             let _ = world.step(|draft| order_move(draft, id, Destination::Host(host(n)), "anna"));
         }
-        Act::Resize(cpu) => change(world, cpu),
+        Act::Resize(cpu) => change(world, Change::Cpu(cpu)),
+        Act::Keep(keeps) => change(world, Change::Keep(keeps)),
         Act::Restart => {
             world.model.doors = Default::default();
             world.model.lease_given = Default::default();
@@ -137,17 +148,27 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn state_has_one_owner_whatever_happens(empty in any::<bool>(), acts in prop::collection::vec(act(), 20..80)) {
-        let order = move |spec: &mut OrderSpec| {
+    fn state_has_one_owner_whatever_happens(
+        empty in any::<bool>(),
+        keeps in any::<bool>(),
+        acts in prop::collection::vec(act(), 20..80),
+    ) {
+        let order = |spec: &mut OrderSpec, keeps: bool| {
             stateful(true)(spec);
-            spec.policy.mobility.on_loss = if empty { OnLoss::StartEmpty } else { OnLoss::Wait };
+            spec.policy.mobility.unleased = keeps;
+            spec.policy.mobility.on_loss = if empty && !keeps { OnLoss::StartEmpty } else { OnLoss::Wait };
         };
-        let mut world = with(order);
+        let mut world = with(|spec| order(spec, keeps));
+        let (mut cpu, mut keeps) = (None, keeps);
         for act in acts {
-            happen(&mut world, act, &mut |world, cpu| {
+            happen(&mut world, act, &mut |world, change| {
+                match change {
+                    Change::Cpu(n) => cpu = Some(MilliCpu(n)),
+                    Change::Keep(is) => keeps = is,
+                }
                 world.order("notes", Action::Modify, |spec| {
-                    order(spec);
-                    spec.workload.limits.cpu = Some(MilliCpu(cpu));
+                    order(spec, keeps);
+                    spec.workload.limits.cpu = cpu.or(spec.workload.limits.cpu);
                 });
                 world.admit();
             });
@@ -167,7 +188,8 @@ proptest! {
     fn copies_without_state_end_up_once_each(acts in prop::collection::vec(act(), 20..80)) {
         let mut world = with(|_| {});
         for act in acts {
-            happen(&mut world, act, &mut |world, cpu| {
+            happen(&mut world, act, &mut |world, change| {
+                let Change::Cpu(cpu) = change else { return };
                 world.order("notes", Action::Modify, |spec| spec.workload.limits.cpu = Some(MilliCpu(cpu)));
                 world.admit();
             });

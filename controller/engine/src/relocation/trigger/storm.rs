@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use chandler_protocol::{Micros, Ppm, SiteId, Timestamp};
 
-use crate::assurance::Patience;
+use crate::assurance::{Patience, Watch, most_are_silent};
 use crate::draft::Draft;
 use crate::fleet::HostState;
 use crate::model::Model;
@@ -120,13 +120,7 @@ fn is_failover(service: &Service) -> bool {
 
 /// Whether too many hosts are silent together for anything to be concluded (promise P2): then nothing is moved either.
 pub fn is_frozen(model: &Model, patience: Patience, now: Timestamp) -> bool {
-    let expected = || model.hosts.values().filter(|h| matches!(h.state, HostState::Active | HostState::Unknown));
-    let all = expected().count();
-    let silent = expected().filter(|h| {
-        let heard = model.pulse(h.id).seen_at.max(model.observable_since);
-        now.since(heard).0 > patience.grace.0
-    });
-    all >= patience.freeze_least && silent.count() as u64 * 1_000_000 > all as u64 * u64::from(patience.freeze_share.0)
+    most_are_silent(model, patience, now) != Watch::Calm
 }
 
 #[cfg(test)]
