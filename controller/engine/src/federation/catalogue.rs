@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lease::Side;
 use super::repute::{odds, risk};
+use super::stock::is_something;
 use super::word::{Lot, LotKind};
 use crate::availability::estimate;
 use crate::fleet::{Capacity, Host, HostState};
@@ -100,7 +101,9 @@ pub(super) fn free(model: &Model, host: &Host, offer: &Offer) -> Capacity {
 
 /// Why a host takes no new lease now, in one sentence; `None`: it does.
 pub(super) fn closed(model: &Model, host: &Host, offer: &Offer, now: Timestamp) -> Option<String> {
-    if offer.state != OfferState::Active {
+    // What is free by now is on sale at once, and not only when somebody has looked.
+    let is_back = offer.state == OfferState::Exhausted && is_something(free(model, host, offer));
+    if offer.state != OfferState::Active && !is_back {
         return Some(format!("the offer is {}", offer.state.as_str()));
     }
     if host.state != HostState::Active || !model.pulse(host.id).connected {

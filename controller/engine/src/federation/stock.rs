@@ -39,10 +39,14 @@ fn next(model: &Model, offer: &Offer, now: Timestamp) -> Option<(OfferState, Str
 /// Whether its machines give something, and nothing of that is left on any of them. A machine that gives nothing now, as
 /// one that its owner uses, is closed and not sold.
 fn is_sold_out(model: &Model, offer: &Offer) -> bool {
-    let has_some = |c: Capacity| c.cpu.0 > 0 && c.memory.0 > 0;
     let all = model.hosts_of(offer.site).filter(|h| h.state != HostState::Revoked);
-    let mut giving = all.filter(|h| has_some(h.offered())).peekable();
-    giving.peek().is_some() && giving.all(|h| !has_some(free(model, h, offer)))
+    let mut giving = all.filter(|h| is_something(h.offered())).peekable();
+    giving.peek().is_some() && giving.all(|h| !is_something(free(model, h, offer)))
+}
+
+/// Whether anything could run in it.
+pub(super) const fn is_something(capacity: Capacity) -> bool {
+    capacity.cpu.0 > 0 && capacity.memory.0 > 0
 }
 
 /// Only the state changes: the terms, their version and what was committed to are the same.

@@ -75,6 +75,7 @@ fn what_is_sold_out_is_exhausted_until_a_lease_ends() {
     assert!([10, 11].iter().all(|n| place.model.leases[&lease(*n)].is_open()), "what was sold stays");
 
     place.step(|draft| close(draft, lease(10), Party::Buyer, "done"));
+    assert_eq!(why_closed(&place), "", "it is on sale before anybody has looked");
     assert_eq!((swept(&mut place), state(&place)), (vec!["active".to_owned()], OfferState::Active));
     buy(&mut place, 13, 3_000).unwrap();
 }

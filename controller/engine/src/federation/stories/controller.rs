@@ -226,13 +226,13 @@ impl Controller {
                 windows: vec!["daily 00:00-24:00 UTC".parse().unwrap()],
                 min_term: Micros::from_secs(60),
                 reclaim_notice: notice,
-                until: None,
                 residency: "DE".to_owned(),
                 availability: Ppm(999_000),
                 price_notice: Micros::from_secs(86_400),
                 version: before.map_or(1, |o| o.version + 1),
                 posted_at: draft.now,
                 reason: String::new(),
+                until: None,
             };
             draft.put(Posted::new(offer, Digest([n; 32])));
         });
