@@ -51,7 +51,11 @@ impl Report {
             check(has_moved(&self.moves, service, trigger), format!("{service} has not moved for {trigger}"));
         }
         for record in &self.requests {
-            check(record.failed == 0, format!("{} requests of {} failed", record.failed, record.service));
+            let first = record.first_failure.as_deref().unwrap_or_default();
+            check(
+                record.failed == 0,
+                format!("{} requests of {} failed, first {first}", record.failed, record.service),
+            );
             check(record.total > 0, format!("{} was not asked", record.service));
         }
         check(self.lost_notes == 0, format!("{} notes were lost", self.lost_notes));
