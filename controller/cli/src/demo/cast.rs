@@ -157,7 +157,7 @@ impl Place {
 /// Rates of these millionths of a euro.
 pub(super) fn rates((core_hour, gib_hour): (i64, i64)) -> Rates {
     let money = |micros| Money { micros, currency: "EUR".to_owned() };
-    Rates { core_hour: money(core_hour), gib_hour: money(gib_hour), gpu_hour: None }
+    Rates { core_hour: money(core_hour), gib_hour: money(gib_hour), gpu_hour: Some(money(0)) }
 }
 
 /// Brings everybody in: parties, sites, machines, offers, partnerships.
