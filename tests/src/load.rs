@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use chandler_harness::wait::eventually;
 use tokio::task::JoinSet;
+
+use crate::fleet::PATIENCE;
 
 /// A request that takes longer has failed.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,6 +30,8 @@ pub struct Demand {
 #[derive(Debug)]
 pub struct Load {
     stop: Arc<AtomicBool>,
+    /// Notes that were acknowledged so far.
+    written: Arc<AtomicUsize>,
     clients: JoinSet<Record>,
 }
 
@@ -44,12 +49,22 @@ pub struct Record {
 impl Load {
     /// Begins. `name` makes the notes of this load unlike those of others.
     pub fn start(address: SocketAddr, name: &str, demand: Demand) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let mut clients = JoinSet::new();
         for n in 0..demand.clients {
-            clients.spawn(client(address, format!("{name}-{n}"), demand, stop.clone()));
+            clients.spawn(client(address, format!("{name}-{n}"), demand, stop.clone(), written.clone()));
         }
-        Self { stop, clients }
+        Self { stop, written, clients }
+    }
+
+    /// Waits until so many more notes were acknowledged: what happens next happens under load, on a busy machine too.
+    ///
+    /// # Errors
+    /// It takes too long.
+    pub async fn writes(&self, more: usize) -> anyhow::Result<()> {
+        let enough = self.written.load(Ordering::Relaxed) + more;
+        let written = || async { (self.written.load(Ordering::Relaxed) >= enough).then_some(()) };
+        Ok(eventually("more notes to be acknowledged", PATIENCE, written).await?)
     }
 
     /// Ends it, and gives what became of all requests.
@@ -84,7 +99,13 @@ impl Record {
     }
 }
 
-async fn client(address: SocketAddr, name: String, demand: Demand, stop: Arc<AtomicBool>) -> Record {
+async fn client(
+    address: SocketAddr,
+    name: String,
+    demand: Demand,
+    stop: Arc<AtomicBool>,
+    written: Arc<AtomicUsize>,
+) -> Record {
     let mut record = Record::default();
     let built = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(1).timeout(TIMEOUT).build();
     let http = match built {
@@ -120,6 +141,7 @@ async fn client(address: SocketAddr, name: String, demand: Demand, stop: Arc<Ato
                 record.answered.push((begin, begin.elapsed()));
                 if is_created {
                     record.written.push(note);
+                    written.fetch_add(1, Ordering::Relaxed);
                 }
             }
             Err(error) => record.failed.push(format!("{note} after {:?}: {error}", begin.elapsed())),

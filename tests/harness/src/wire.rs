@@ -132,18 +132,29 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 async fn carry(client: TcpStream, server: TcpStream, shared: &Shared) {
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let cut = AtomicBool::new(false);
-    tokio::join!(asked(from_client, to_server, shared, &cut), answered(from_server, to_client, shared, &cut));
+    let turn = Turn { cut: AtomicBool::new(false), is_new: AtomicBool::new(true) };
+    tokio::join!(asked(from_client, to_server, shared, &turn), answered(from_server, to_client, shared, &turn));
+}
+
+/// How far the talk on a connection is.
+#[derive(Debug)]
+struct Turn {
+    /// Nothing that the server says goes back any more.
+    cut: AtomicBool,
+    /// The server has spoken since the client did: what the client says now is another request, however many pieces it
+    /// comes in.
+    is_new: AtomicBool,
 }
 
 /// Passes on what the client says; sometimes decides that no answer to it comes back.
-async fn asked(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared, cut: &AtomicBool) {
+async fn asked(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared, turn: &Turn) {
     let (mut piece, mut count) = (vec![0; PIECE], 0_u64);
     while let Ok(n) = from.read(&mut piece).await {
         shared.late().await;
         count += 1;
-        if n > 0 && count > HANDSHAKE && shared.cuts_now() {
-            cut.store(true, Ordering::Relaxed);
+        let is_new = turn.is_new.swap(false, Ordering::Relaxed);
+        if n > 0 && is_new && count > HANDSHAKE && shared.cuts_now() {
+            turn.cut.store(true, Ordering::Relaxed);
         }
         let Some(said) = piece.get(..n).filter(|said| !said.is_empty()) else { break };
         if to.write_all(said).await.is_err() {
@@ -153,10 +164,11 @@ async fn asked(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared,
 }
 
 /// Passes on what the server answers, unless it is cut: then the client gets nothing of it.
-async fn answered(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared, cut: &AtomicBool) {
+async fn answered(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared, turn: &Turn) {
     let mut piece = vec![0; PIECE];
     while let Ok(n) = from.read(&mut piece).await {
-        if cut.load(Ordering::Relaxed) {
+        turn.is_new.store(true, Ordering::Relaxed);
+        if turn.cut.load(Ordering::Relaxed) {
             shared.cuts.fetch_add(1, Ordering::Relaxed);
             break;
         }

@@ -21,7 +21,7 @@ use crate::store::blobs::BlobError;
 /// Largest content of a buyer.
 const CONTENT_MAX: u64 = 4 << 30;
 
-/// Takes in content. What is there already is not read again.
+/// Takes in content. What is there already is read again: who names content has to have it.
 pub(super) async fn take(
     State(desk): State<Arc<Desk>>,
     peer: Peer,
