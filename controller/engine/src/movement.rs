@@ -169,6 +169,9 @@ pub struct Move {
     pub times: u32,
     /// When it was decided.
     pub started_at: Timestamp,
+    /// The sequence of the service's route then: of what doors count under a later one, it is the cause.
+    #[serde(default)]
+    pub route: u64,
     /// When it reached its last phase.
     pub ended_at: Option<Timestamp>,
 }

@@ -205,6 +205,7 @@ pub(super) fn begin(draft: &mut Draft<'_>, service: &Service, how: Begin) -> Mov
         reason: String::new(),
         times: 0,
         started_at: draft.now,
+        route: service.route.sequence,
         ended_at: None,
     };
     let reason = planned.evidence.clone();

@@ -90,14 +90,21 @@ fn held_for(on: &Move) -> chandler_protocol::Micros {
     began.zip(ended).map(|(b, e)| e.since(b)).unwrap_or_default()
 }
 
-/// What the doors counted for this move; for one that takes over from a copy that is gone, in the outage that its route
-/// has ended.
+/// Most changes of a route that are looked at: a failover makes a few.
+const ROUTES_MAX: u64 = 64;
+
+/// What the doors counted for this move; for one that takes over from a copy that is gone, in the outages that ended with
+/// a route since it was decided.
 fn with_doors(draft: &Draft<'_>, on: &Move) -> Effect {
     let mut effect = on.realised.1;
     let route = draft.model.services.get(&on.service).map_or(0, |s| s.route.sequence);
-    let line = if on.kind == MoveKind::Failover { Stall::outage(route) } else { on.id };
+    let first = on.route.saturating_add(1).max(route.saturating_sub(ROUTES_MAX));
+    let is_its = |line: MoveId| match on.kind {
+        MoveKind::Failover => (first..=route).any(|ended| Stall::outage(ended) == line),
+        _ => line == on.id,
+    };
     for (_, door) in draft.model.doors_of(on.service) {
-        for stall in door.counters.stalls.iter().filter(|s| s.r#move == line) {
+        for stall in door.counters.stalls.iter().filter(|s| is_its(s.r#move)) {
             effect.held = effect.held.saturating_add(stall.held);
             effect.failed = effect.failed.saturating_add(stall.failed);
             effect.cut = effect.cut.max(stall.cut);

@@ -45,6 +45,7 @@ fn moving(n: u8, phase: MovePhase) -> Move {
         reason: String::new(),
         times: 0,
         started_at: Timestamp(0),
+        route: 0,
         ended_at: None,
     }
 }

@@ -31,7 +31,9 @@ fn the_record_of_a_failover_says_how_long_users_waited() {
         cut: 0,
     };
     said.waiting = 0;
-    said.counters.stalls = vec![line(1, 99), line(said.sequence, 2)];
+    // One that was over before, and that of now: the route that ended it was followed by another one since.
+    let planned = newest(&world).route;
+    said.counters.stalls = vec![line(planned, 99), line(planned + 1, 2)];
     door_says(&mut world, said);
     assert_eq!(phase(&world), MovePhase::Done);
     let came = newest(&world).realised.1;

@@ -108,6 +108,7 @@ pub(super) fn note(draft: &mut Draft<'_>, non_move: NonMove<'_>, rules: &Rules) 
         reason,
         times: 1,
         started_at: draft.now,
+        route: service.route.sequence,
         ended_at: Some(draft.now),
     });
     let old: Vec<_> = of_service(draft, service.id).skip(DECLINED_KEPT).map(|m| m.id).collect();
