@@ -187,9 +187,9 @@ impl Ground {
         Ok(ended)
     }
 
-    /// Ends the load after some more writes. Everything that was acknowledged is there, once.
+    /// Ends the load after some more requests. Everything that was acknowledged is there, once.
     pub(crate) async fn finish(self) -> Result<()> {
-        self.load.writes(50).await?;
+        self.load.answers(100).await?;
         let record = self.load.stop().await?;
         let there = check_notes(self.door, &record.written).await?;
         let counted = self.copies.stop()?;

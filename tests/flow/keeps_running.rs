@@ -128,10 +128,10 @@ async fn on_a_machine_that_is_not_heard_it_runs_on_and_is_waited_for_and_it_move
     http::body_of(&format!("http://{door}/"), PATIENCE).await?;
     let load = Load::start(door, "keeps", DEMAND);
     for host in ["hall-b", "rack-a"] {
-        load.writes(10).await?;
+        load.answers(20).await?;
         fleet.move_to("stays", host).await?;
     }
-    load.writes(10).await?;
+    load.answers(20).await?;
     let record = load.stop().await?;
     ensure!(record.failed.is_empty(), "{:?}", record.failed);
     check_notes(door, &record.written).await?;

@@ -34,6 +34,7 @@ async fn a_dead_machines_service_runs_elsewhere_soon_after_that_may_be_concluded
     let first = service.placements.first().context("it has a place")?.host.clone();
     let door = fleet.door("notes", "laptop").await?;
     let load = Load::start(door, "away", Demand { clients: 2, pace: Duration::from_millis(50), writes: false });
+    load.answers(20).await?;
     fleet.agent_named(&first)?.kill_machine()?;
     let killed = Instant::now();
     ensure!(!before.is_alive(), "the machine is off");

@@ -30,8 +30,8 @@ pub struct Demand {
 #[derive(Debug)]
 pub struct Load {
     stop: Arc<AtomicBool>,
-    /// Notes that were acknowledged so far.
-    written: Arc<AtomicUsize>,
+    /// Requests that were answered so far.
+    answered: Arc<AtomicUsize>,
     clients: JoinSet<Record>,
 }
 
@@ -49,22 +49,22 @@ pub struct Record {
 impl Load {
     /// Begins. `name` makes the notes of this load unlike those of others.
     pub fn start(address: SocketAddr, name: &str, demand: Demand) -> Self {
-        let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let mut clients = JoinSet::new();
         for n in 0..demand.clients {
-            clients.spawn(client(address, format!("{name}-{n}"), demand, stop.clone(), written.clone()));
+            clients.spawn(client(address, format!("{name}-{n}"), demand, stop.clone(), answered.clone()));
         }
-        Self { stop, written, clients }
+        Self { stop, answered, clients }
     }
 
-    /// Waits until so many more notes were acknowledged: what happens next happens under load, on a busy machine too.
+    /// Waits until so many more requests were answered: what happens next happens under load, on a busy machine too.
     ///
     /// # Errors
     /// It takes too long.
-    pub async fn writes(&self, more: usize) -> anyhow::Result<()> {
-        let enough = self.written.load(Ordering::Relaxed) + more;
-        let written = || async { (self.written.load(Ordering::Relaxed) >= enough).then_some(()) };
-        Ok(eventually("more notes to be acknowledged", PATIENCE, written).await?)
+    pub async fn answers(&self, more: usize) -> anyhow::Result<()> {
+        let enough = self.answered.load(Ordering::Relaxed) + more;
+        let answered = || async { (self.answered.load(Ordering::Relaxed) >= enough).then_some(()) };
+        Ok(eventually("more requests to be answered", PATIENCE, answered).await?)
     }
 
     /// Ends it, and gives what became of all requests.
@@ -104,7 +104,7 @@ async fn client(
     name: String,
     demand: Demand,
     stop: Arc<AtomicBool>,
-    written: Arc<AtomicUsize>,
+    answered: Arc<AtomicUsize>,
 ) -> Record {
     let mut record = Record::default();
     let built = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(1).timeout(TIMEOUT).build();
@@ -139,9 +139,9 @@ async fn client(
         match answer.await {
             Ok(is_created) => {
                 record.answered.push((begin, begin.elapsed()));
+                answered.fetch_add(1, Ordering::Relaxed);
                 if is_created {
                     record.written.push(note);
-                    written.fetch_add(1, Ordering::Relaxed);
                 }
             }
             Err(error) => record.failed.push(format!("{note} after {:?}: {error}", begin.elapsed())),
