@@ -1,20 +1,22 @@
-//! A partner that lies. It has a real seller's keys and answers where that seller is called; it passes every call on in the
-//! buyer's name, and a tongue of the test changes what is answered.
+//! A partner that lies. It has a real seller's keys and answers where that seller is called; it passes every call on in its
+//! caller's name, and a tongue of the test changes what is answered.
 
 mod books;
 mod caller;
 mod disorder;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::serve::IncomingStream;
 use chandler_tests::fleet::Fleet;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
@@ -41,7 +43,6 @@ pub(crate) struct Asked {
     pub(crate) method: Method,
     /// Behind the base, without the query.
     pub(crate) path: String,
-    pub(crate) query: String,
     /// What it says, if that is JSON.
     pub(crate) body: Value,
 }
@@ -79,13 +80,14 @@ impl<F: Fn(&Asked, &mut Answer) + Send + Sync> Tongue for Words<F> {
 }
 
 /// The liar. Ends when it is dropped.
-#[derive(Debug)]
 pub(crate) struct Liar {
+    house: Arc<House>,
     task: AbortHandle,
 }
 
 struct House {
-    to: Caller,
+    /// Those in whose names it can call the real seller.
+    callers: Mutex<Vec<Arc<Caller>>>,
     tongue: Arc<dyn Tongue>,
 }
 
@@ -105,17 +107,44 @@ impl Liar {
         let there = vec!["--federation-advertise".to_owned(), socket.local_addr()?.to_string()];
         let beta = seller(grace, there).await?;
         let alpha = buyer(grace).await?;
-        let house = House { to: Caller::of(&alpha, &beta)?, tongue: tongue(&beta)? };
+        let house = Arc::new(House { callers: Mutex::default(), tongue: tongue(&beta)? });
         let acceptor = TlsAcceptor::from(Arc::new(caller::posing_as(&beta)?));
-        let router = Router::new().fallback(pass_on).with_state(Arc::new(house));
+        let router = Router::new().fallback(pass_on).with_state(house.clone());
+        let service = router.into_make_service_with_connect_info::<Shown>();
         let (taken, waiting) = mpsc::channel(WAITING);
         let door = Door { waiting, address: socket.local_addr()? };
         let task = tokio::spawn(async move {
-            let serving = async { axum::serve(door, router).await };
+            let serving = async { axum::serve(door, service).await };
             let _ = tokio::join!(accept(socket, acceptor, taken), serving);
         });
-        let liar = Self { task: task.abort_handle() };
+        let liar = Self { house, task: task.abort_handle() };
+        liar.knows(&alpha, &beta)?;
         Ok((Ground::trading(alpha, beta).await?, liar))
+    }
+
+    /// Passes on the calls of this buyer too.
+    pub(crate) fn knows(&self, buyer: &Fleet, seller: &Fleet) -> Result<()> {
+        let caller = Arc::new(Caller::of(buyer, seller)?);
+        self.house.callers.lock().unwrap_or_else(PoisonError::into_inner).push(caller);
+        Ok(())
+    }
+}
+
+/// The certificates that a caller showed.
+#[derive(Debug, Clone, Default)]
+struct Shown(Vec<Vec<u8>>);
+
+impl Connected<IncomingStream<'_, Door>> for Shown {
+    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
+        let chain = stream.io().get_ref().1.peer_certificates().unwrap_or_default();
+        Self(chain.iter().map(|c| c.to_vec()).collect())
+    }
+}
+
+impl House {
+    fn caller(&self, shown: &Shown) -> Option<Arc<Caller>> {
+        let callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        callers.iter().find(|c| shown.0.contains(&c.ca)).cloned()
     }
 }
 
@@ -157,26 +186,26 @@ impl axum::serve::Listener for Door {
     }
 }
 
-async fn pass_on(State(house): State<Arc<House>>, request: Request) -> Response {
-    match answered(&house, request).await {
+async fn pass_on(State(house): State<Arc<House>>, from: ConnectInfo<Shown>, request: Request) -> Response {
+    match answered(&house, &from.0, request).await {
         Ok(response) => response,
         Err(_) => StatusCode::BAD_GATEWAY.into_response(),
     }
 }
 
-async fn answered(house: &House, request: Request) -> Result<Response> {
+async fn answered(house: &House, from: &Shown, request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
     let body = to_bytes(Body::new(body), BODY_MAX).await?;
     let path = parts.uri.path_and_query().context("a call has a path")?.as_str();
     let media = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-    let said = house.to.call(parts.method.clone(), path, media, body.clone()).await?;
+    let caller = house.caller(from).context("nobody knows the caller")?;
+    let said = caller.call(parts.method.clone(), path, media, body.clone()).await?;
     let Some(known) = said.json() else {
         return Ok((said.status, [(header::CONTENT_TYPE, said.media)], said.body).into_response());
     };
     let asked = Asked {
         method: parts.method,
         path: parts.uri.path().trim_start_matches(BASE).to_owned(),
-        query: parts.uri.query().unwrap_or_default().to_owned(),
         body: json_of(&body),
     };
     let told = house.tongue.tell(&asked, Answer { status: said.status, body: known }).await;

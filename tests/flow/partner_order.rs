@@ -52,7 +52,7 @@ async fn answers_out_of_order_change_nothing() -> Result<()> {
     }
     ensure!(moved >= 2, "only {moved} of 4 moves went through");
     for name in ["one", "two"] {
-        let mut order = orders::notes("acme", name, "[policy]\nowners = [\"provider\", \"partner\"]")?;
+        let mut order = orders::notes("acme", name, "[policy]\nowners = [\"partner\"]")?;
         order.software.command.extend([OTHER.to_owned(), "1".to_owned()]);
         ground.alpha.order_completed(&order).await?;
         ground.alpha.client.service_delete(name).await?;
@@ -62,7 +62,7 @@ async fn answers_out_of_order_change_nothing() -> Result<()> {
     ensure!(record.written.len() > 50, "only {} writes went through", record.written.len());
     let counted = copies.stop()?;
     let (overtaken, again) = disorder.counts();
-    ensure!(overtaken >= 10 && again >= 10, "{overtaken} overtaken, {again} after newer ones: nothing was tried");
+    ensure!(overtaken >= 5 && again >= 5, "{overtaken} overtaken, {again} after newer ones: nothing was tried");
     disorder.calm();
     if ground.owner().await? == "near" {
         ground.moves("ledger", "beta.far").await?;

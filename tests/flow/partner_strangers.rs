@@ -245,8 +245,9 @@ async fn a_partner_gets_nothing_of_another_buyers() -> Result<()> {
     let tale = Arc::new(Tale::default());
     let told = tale.clone();
     let words = Words(move |asked: &Asked, answer: &mut Answer| told.tell(asked, answer));
-    let (ground, _liar) = Liar::ground("3 s", |_| Ok(Arc::new(words) as Arc<dyn Tongue>)).await?;
+    let (ground, liar) = Liar::ground("3 s", |_| Ok(Arc::new(words) as Arc<dyn Tongue>)).await?;
     let nosy = Fleet::with(ControllerOptions { federation: true, ..ControllerOptions::default() }).await?;
+    liar.knows(&nosy, &ground.beta)?;
     may_buy((&nosy, "nosy"), (&ground.beta, "beta")).await?;
     let door = ground.order(true, "[policy]\nowners = [\"partner\"]").await?;
     ground.agree().await?;

@@ -34,6 +34,8 @@ pub(super) fn posing_as(fleet: &Fleet) -> Result<rustls::ServerConfig> {
 pub(crate) struct Caller {
     to: SocketAddr,
     tls: TlsConnector,
+    /// The CA in whose name it calls.
+    pub(super) ca: Vec<u8>,
 }
 
 /// What was answered.
@@ -58,7 +60,7 @@ impl Caller {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tls = tls::calling(&own, &clock, Anchors::Pinned(vec![theirs.ca()]), &theirs.trust_domain())?;
         let to = seller.federation.context("it listens for partners")?;
-        Ok(Self { to, tls: TlsConnector::from(Arc::new(tls)) })
+        Ok(Self { to, tls: TlsConnector::from(Arc::new(tls)), ca: own.ca() })
     }
 
     /// One call on a connection of its own.

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::{Answer, Asked, Tongue};
 
 /// So many answers pass before one that is held back.
-const OVERTAKEN: u64 = 4;
+const OVERTAKEN: u64 = 3;
 /// One of so many is held back until then.
 const HELD: u64 = 3;
 /// One of so many is held back for longer than anybody waits for news.
