@@ -9,7 +9,7 @@ use chandler_api::movement::{MovePhase, MoveTo};
 use chandler_harness::wait::{eventually, eventually_ok};
 use chandler_tests::fleet::PATIENCE;
 use chandler_tests::load::{Demand, Load, check_notes};
-use chandler_tests::orders;
+use chandler_tests::{http, orders};
 
 use crate::liar::{Disorder, Liar, Tongue};
 use crate::partner_ground::{BOUND, Copies, Ground};
@@ -58,7 +58,6 @@ async fn answers_out_of_order_change_nothing() -> Result<()> {
         ground.alpha.client.service_delete(name).await?;
     }
     let record = load.stop().await?;
-    check_notes(door, &record.written).await?;
     ensure!(record.written.len() > 50, "only {} writes went through", record.written.len());
     let counted = copies.stop()?;
     let (overtaken, again) = disorder.counts();
@@ -67,13 +66,16 @@ async fn answers_out_of_order_change_nothing() -> Result<()> {
     if ground.owner().await? == "near" {
         ground.moves("ledger", "beta.far").await?;
     }
+    http::body_of(&format!("http://{door}/"), PATIENCE).await?;
+    check_notes(door, &record.written).await?;
     ground.one_lease_each(1).await?;
     ground.agree().await?;
     ground.alpha.client.service_delete("ledger").await?;
     ground.one_lease_each(0).await?;
     ground.agree().await?;
+    let failed = record.failed.first();
     eprintln!(
-        "{} written, {} failed, {overtaken} overtaken, {again} after newer ones, counted {counted} times",
+        "{} written, {} failed ({failed:?}), {overtaken} overtaken, {again} after newer ones, counted {counted} times",
         record.written.len(),
         record.failed.len()
     );
