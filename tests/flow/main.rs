@@ -25,6 +25,7 @@ mod partner_order;
 mod partner_prices;
 mod partner_restored;
 mod partner_strangers;
+mod partner_terms;
 mod partner_wire;
 mod partners;
 mod real_software;
