@@ -9,7 +9,9 @@ use axum::http::Method;
 use chandler_api::market::LeaseQuery;
 use chandler_api::order::OrderState;
 use chandler_engine::federation::LeaseWord;
+use chandler_harness::wait::eventually_ok;
 use chandler_protocol::{AssignmentId, MicroMoney, MilliCpu};
+use chandler_tests::fleet::PATIENCE;
 use chandler_tests::{orders, process};
 
 use crate::liar::{Answer, Asked, Liar, Tongue, Words};
@@ -27,6 +29,16 @@ fn lie(kind: usize, word: &mut LeaseWord) {
     }
 }
 
+/// Waits until the buyer knows that there is room: after a refusal, its seller has to say so first.
+async fn has_room(ground: &Ground) -> Result<()> {
+    let room = eventually_ok("room at the partner's", PATIENCE, || async {
+        let host = ground.alpha.client.host("beta.far").await?;
+        ensure!(host.offered.milli_cpu.0 >= 500 && host.reserved.milli_cpu.0 == 0, "{host:#?}");
+        anyhow::Ok(())
+    });
+    Ok(room.await?)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_seller_that_gives_something_else_than_was_asked_for_sells_nothing() -> Result<()> {
     let kind = Arc::new(AtomicUsize::new(0));
@@ -40,16 +52,19 @@ async fn a_seller_that_gives_something_else_than_was_asked_for_sells_nothing() -
         }
     });
     let (ground, _liar): (Ground, Liar) = Liar::ground("3 s", |_| Ok(Arc::new(words) as Arc<dyn Tongue>)).await?;
-    for (n, name) in ["dear", "large", "other"].into_iter().enumerate() {
+    let lies = [("dear", "at most"), ("large", "another capacity"), ("other", "asked for")];
+    for (n, (name, why)) in lies.into_iter().enumerate() {
+        has_room(&ground).await?;
         kind.store(n + 1, Ordering::Relaxed);
         let order = ground.alpha.order(&orders::notes("acme", name, POLICY)?).await?;
-        ensure!(order.state != OrderState::Completed, "{name} is taken: {order:#?}");
+        ensure!(order.state != OrderState::Completed && order.reason.contains(why), "{name}: {order:#?}");
         ground.one_lease_each(0).await?;
         let bought = ground.alpha.client.leases(&LeaseQuery::default()).await?.items;
         ensure!(bought.is_empty(), "{name}: {bought:#?}");
         ensure!(process::notes_under(ground.beta.dir())?.is_empty(), "{name} runs there");
     }
     kind.store(0, Ordering::Relaxed);
+    has_room(&ground).await?;
     let service = ground.alpha.order_completed(&orders::notes("acme", "honest", POLICY)?).await?;
     ensure!(service.placements.iter().all(|p| p.host == "beta.far"), "{service:#?}");
     ground.one_lease_each(1).await?;
