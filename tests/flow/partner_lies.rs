@@ -140,8 +140,11 @@ async fn a_seller_that_lies_about_use_is_paid_for_what_was_used() -> Result<()> 
     // It has said that all of them were decided in its favour.
     ensure!(listed.iter().all(|d| d.decided.is_none() && d.offered.micros == 0), "{listed:#?}");
     let held: i64 = listed.iter().map(|d| d.contested.micros).sum();
-    let receipts: Vec<ReceiptChain> = serde_json::from_value(operator.json(&["receipt", "list", "beta"])?)
-        .or_else(|_| serde_json::from_value(operator.json(&["receipt", "list", "beta"])?["items"].clone()).map_err(anyhow::Error::from))?;
+    let receipts: Vec<ReceiptChain> =
+        serde_json::from_value(operator.json(&["receipt", "list", "beta"])?).or_else(|_| {
+            serde_json::from_value(operator.json(&["receipt", "list", "beta"])?["items"].clone())
+                .map_err(anyhow::Error::from)
+        })?;
     let bought = receipts.iter().find(|c| c.side == ChainSide::Bought).context("it bought")?;
     ensure!(bought.held.micros >= held && bought.decided.micros == 0, "{bought:#?}, {held} held");
     ensure!(ground.alpha.client.ledger_check().await?.balanced, "the ledger does not balance");
@@ -169,7 +172,12 @@ async fn a_seller_that_lies_about_use_is_paid_for_what_was_used() -> Result<()> 
         let service = ground.alpha.client.service(name).await?;
         ensure!(service.replacements.is_empty(), "{service:#?}");
     }
-    eprintln!("{} requests, 0 failed; {} receipts, {} lies", record.answered.len(), books.length().0, books.lies().len());
+    eprintln!(
+        "{} requests, 0 failed; {} receipts, {} lies",
+        record.answered.len(),
+        books.length().0,
+        books.lies().len()
+    );
     Ok(())
 }
 

@@ -94,7 +94,8 @@ fn seen(id: AssignmentId, epoch: u64, n: u64) -> ObservedAssignment {
         3 => Phase::Sealed(sealed),
         _ => Phase::Running,
     };
-    let epoch = [epoch, epoch + 7, epoch.saturating_sub(1)].into_iter().cycle().nth(usize::try_from(n % 3).unwrap_or(0));
+    let epoch =
+        [epoch, epoch + 7, epoch.saturating_sub(1)].into_iter().cycle().nth(usize::try_from(n % 3).unwrap_or(0));
     ObservedAssignment {
         id,
         epoch: epoch.unwrap_or(1),
@@ -142,7 +143,8 @@ fn catalogue(catalogue: &mut Catalogue, others: &[(AssignmentId, u64, HostId)]) 
 /// Orders for what is others' are refused.
 fn refused(taken: &mut Taken, others: &[(AssignmentId, u64, HostId)]) {
     let why = "no such thing here";
-    taken.refused = others.iter().map(|(id, ..)| Refused { id: *id, wrong: Wrong::Limits, why: why.to_owned() }).collect();
+    taken.refused =
+        others.iter().map(|(id, ..)| Refused { id: *id, wrong: Wrong::Limits, why: why.to_owned() }).collect();
 }
 
 /// A third party that sells in another country.
@@ -273,7 +275,9 @@ async fn a_partner_gets_nothing_of_another_buyers() -> Result<()> {
     let (status, standing) = caller.says(Method::GET, "standing", &none).await?;
     ensure!(status == StatusCode::OK && standing["name"] == "nosy", "it is a partner: {standing}");
     let lease = format!("leases/{id}");
-    for (method, path) in [(Method::GET, lease.clone()), (Method::DELETE, lease.clone()), (Method::GET, format!("{lease}/log"))] {
+    for (method, path) in
+        [(Method::GET, lease.clone()), (Method::DELETE, lease.clone()), (Method::GET, format!("{lease}/log"))]
+    {
         let (status, said) = caller.says(method.clone(), &path, &none).await?;
         ensure!(status == StatusCode::NOT_FOUND && said["code"] == "E0130", "{method} {path}: {status} {said}");
     }
@@ -300,7 +304,8 @@ async fn a_partner_gets_nothing_of_another_buyers() -> Result<()> {
     ensure!(status == StatusCode::OK, "{status} {said}");
 
     let grant = LeaseGrant { nonce: 1, lasts: Micros::ZERO, renew: Micros::ZERO, given: Vec::new() };
-    let (status, said) = caller.says(Method::POST, &format!("hosts/{host}/grants"), &serde_json::to_value(grant)?).await?;
+    let (status, said) =
+        caller.says(Method::POST, &format!("hosts/{host}/grants"), &serde_json::to_value(grant)?).await?;
     ensure!(status == StatusCode::OK && said == json!(false), "{status} {said}");
 
     for (path, all) in [("news", "hosts"), ("news", "leases"), ("receipts", "receipts")] {

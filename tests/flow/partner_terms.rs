@@ -44,7 +44,8 @@ async fn a_seller_that_gives_something_else_than_was_asked_for_sells_nothing() -
     let kind = Arc::new(AtomicUsize::new(0));
     let told = kind.clone();
     let words = Words(move |asked: &Asked, answer: &mut Answer| {
-        if asked.method == Method::PUT && asked.path.starts_with("leases/")
+        if asked.method == Method::PUT
+            && asked.path.starts_with("leases/")
             && let Ok(mut word) = serde_json::from_value::<LeaseWord>(answer.body.clone())
         {
             lie(told.load(Ordering::Relaxed), &mut word);

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use axum::http::{Method, StatusCode};
 use chandler_controller::federation::Identity;
 use chandler_engine::finance::receipt::{Head, LeasedUse, Receipt, append};
-use chandler_protocol::{AssignmentId, MilliCpu, Micros};
+use chandler_protocol::{AssignmentId, Micros, MilliCpu};
 use chandler_tests::fleet::Fleet;
 use serde_json::{Value, json};
 
@@ -128,7 +128,8 @@ impl Written {
         if real.number <= self.links.len() as u64 {
             return Ok(());
         }
-        let head = self.links.last().map_or_else(|| Head::start(&real.parties), |l| Head { number: l.number, hash: l.hash });
+        let head =
+            self.links.last().map_or_else(|| Head::start(&real.parties), |l| Head { number: l.number, hash: l.hash });
         let off = self.off.get(&real.used.lease).copied().unwrap_or(0);
         let mut used = LeasedUse { before: Micros(real.used.before.0 + off), ..real.used };
         let lie = self.planned.remove(&used.lease);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Method;
 use chandler_engine::federation::{News, Orders};
-use chandler_protocol::{AssignmentId, Digest, HostId};
 use chandler_protocol::workload::Software;
+use chandler_protocol::{AssignmentId, Digest, HostId};
 use futures_util::StreamExt;
 
 use super::Talk;

@@ -106,9 +106,9 @@ impl Talk {
                 let answers = federation::answers(id, &demand, &word);
                 // A seller that has just sold it knows no orders for it, or has forgotten them.
                 lock(said).remove(&word.host);
-                let taken = self.writer.transact(&by, move |draft| {
-                    answers.and_then(|()| federation::bought(draft, partner, &word))
-                });
+                let taken = self
+                    .writer
+                    .transact(&by, move |draft| answers.and_then(|()| federation::bought(draft, partner, &word)));
                 match taken.await {
                     Ok(()) | Err(crate::store::Refused::Store(_)) => return Ok(()),
                     Err(crate::store::Refused::By(why)) => {
