@@ -86,6 +86,32 @@ async fn statement(fleet: &Fleet) -> Result<Statement> {
     all.into_iter().next().context("there is a statement")
 }
 
+/// How it looks to the operator who was lied to: what is contested is held and not paid, and no more time is on the statement
+/// than there was.
+async fn listed(ground: &Ground, operator: &Person, (scrap, never): (AssignmentId, AssignmentId)) -> Result<()> {
+    let listed = operator.json(&["dispute", "list"])?;
+    let listed: Vec<Dispute> = serde_json::from_value(listed["items"].clone())?;
+    let reasons: Vec<_> = listed.iter().map(|d| d.reason.as_str()).collect();
+    ensure!(["capacity", "unknownLease", "life"].iter().all(|r| reasons.contains(r)), "{reasons:?}");
+    // It has said that all of them were decided in its favour.
+    ensure!(listed.iter().all(|d| d.decided.is_none() && d.offered.micros == 0), "{listed:#?}");
+    let held: i64 = listed.iter().map(|d| d.contested.micros).sum();
+    let receipts: Vec<ReceiptChain> =
+        serde_json::from_value(operator.json(&["receipt", "list", "beta"])?).or_else(|_| {
+            serde_json::from_value(operator.json(&["receipt", "list", "beta"])?["items"].clone())
+                .map_err(anyhow::Error::from)
+        })?;
+    let bought = receipts.iter().find(|c| c.side == ChainSide::Bought).context("it bought")?;
+    ensure!(bought.held.micros >= held && bought.decided.micros == 0, "{bought:#?}, {held} held");
+    ensure!(ground.alpha.client.ledger_check().await?.balanced, "the ledger does not balance");
+    let since = lease_made(ground, scrap).await?;
+    let owed = statement(&ground.alpha).await?;
+    let line = owed.lines.iter().find(|l| l.lease == scrap).context("the lease is on the statement")?;
+    ensure!(line.running_micros <= since + CLOCKS, "{} of {since}: {line:#?}", line.running_micros);
+    ensure!(owed.lines.iter().all(|l| l.lease != never), "{owed:#?}");
+    Ok(())
+}
+
 /// More than was reserved, a lease that there never was, an hour that nothing ran: each is contested, and what is contested
 /// is held. All else is agreed, to the micro-unit. What the seller itself says about the disputes decides nothing, until it
 /// decides against itself.
@@ -133,27 +159,7 @@ async fn a_seller_that_lies_about_use_is_paid_for_what_was_used() -> Result<()> 
     let paid = told.used.amount.0 - about.contested.micros;
     ensure!(paid * 10 < told.used.amount.0, "{paid} of {} is paid", told.used.amount.0);
 
-    let listed = operator.json(&["dispute", "list"])?;
-    let listed: Vec<Dispute> = serde_json::from_value(listed["items"].clone())?;
-    let reasons: Vec<_> = listed.iter().map(|d| d.reason.as_str()).collect();
-    ensure!(["capacity", "unknownLease", "life"].iter().all(|r| reasons.contains(r)), "{reasons:?}");
-    // It has said that all of them were decided in its favour.
-    ensure!(listed.iter().all(|d| d.decided.is_none() && d.offered.micros == 0), "{listed:#?}");
-    let held: i64 = listed.iter().map(|d| d.contested.micros).sum();
-    let receipts: Vec<ReceiptChain> =
-        serde_json::from_value(operator.json(&["receipt", "list", "beta"])?).or_else(|_| {
-            serde_json::from_value(operator.json(&["receipt", "list", "beta"])?["items"].clone())
-                .map_err(anyhow::Error::from)
-        })?;
-    let bought = receipts.iter().find(|c| c.side == ChainSide::Bought).context("it bought")?;
-    ensure!(bought.held.micros >= held && bought.decided.micros == 0, "{bought:#?}, {held} held");
-    ensure!(ground.alpha.client.ledger_check().await?.balanced, "the ledger does not balance");
-    let since = lease_made(&ground, scrap).await?;
-    let owed = statement(&ground.alpha).await?;
-    let line = owed.lines.iter().find(|l| l.lease == scrap).context("the lease is on the statement")?;
-    ensure!(line.running_micros <= since + CLOCKS, "{} of {since}: {line:#?}", line.running_micros);
-    ensure!(owed.lines.iter().all(|l| l.lease != never), "{owed:#?}");
-
+    listed(&ground, &operator, (scrap, never)).await?;
     books.give_in();
     let settled = eventually_ok("the disputes to be over", PATIENCE, || async {
         let all = ground.alpha.client.disputes(&DisputeQuery::default()).await?.items;

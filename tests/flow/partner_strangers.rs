@@ -27,6 +27,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::liar::{Answer, Asked, Caller, Liar, Tongue, Words};
+use crate::partner_ground::Ground;
 
 const WRITES: Demand = Demand { clients: 2, pace: Duration::from_millis(20), writes: true };
 /// Answers with lies that the buyer has to hear.
@@ -252,6 +253,26 @@ fn given(line: &str, id: AssignmentId) -> bool {
     grant.is_ok_and(|grant| grant.given.iter().any(|g| g.assignment == id))
 }
 
+/// Nothing that is kept of another buyer's can be read or signed.
+async fn reads_nothing(ground: &Ground, caller: &Caller) -> Result<()> {
+    for (path, all) in [("news", "hosts"), ("news", "leases"), ("receipts", "receipts")] {
+        let (status, said) = caller.says(Method::GET, path, &Value::Null).await?;
+        ensure!(status == StatusCode::OK && said[all] == json!([]), "{path}: {status} {said}");
+    }
+    let (status, said) = caller.says(Method::GET, "leases", &Value::Null).await?;
+    ensure!(status == StatusCode::OK && said == json!([]), "{status} {said}");
+    let word = json!([{ "number": 1, "contested": 1, "price": 0 }]);
+    let (status, said) = caller.says(Method::POST, "disputes", &word).await?;
+    ensure!(status == StatusCode::OK && said == json!([]), "{status} {said}");
+    let head = json!({ "head": { "number": 1, "hash": Digest([1; 32]) }, "signature": "00", "contested": [] });
+    let (status, said) = caller.says(Method::POST, "receipts/countersigned", &head).await?;
+    ensure!(status == StatusCode::CONFLICT, "{status} {said}");
+    let digest = ground.alpha.client.artifacts(Default::default()).await?.items[0].digest;
+    let (status, said) = caller.says(Method::GET, &format!("content/{digest}"), &Value::Null).await?;
+    ensure!(status == StatusCode::NOT_FOUND, "{status} {said}");
+    Ok(())
+}
+
 /// A partner that buys here too and has nothing: it asks for everything of another buyer's, with that one's own words.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partner_gets_nothing_of_another_buyers() -> Result<()> {
@@ -308,21 +329,7 @@ async fn a_partner_gets_nothing_of_another_buyers() -> Result<()> {
         caller.says(Method::POST, &format!("hosts/{host}/grants"), &serde_json::to_value(grant)?).await?;
     ensure!(status == StatusCode::OK && said == json!(false), "{status} {said}");
 
-    for (path, all) in [("news", "hosts"), ("news", "leases"), ("receipts", "receipts")] {
-        let (status, said) = caller.says(Method::GET, path, &none).await?;
-        ensure!(status == StatusCode::OK && said[all] == json!([]), "{path}: {status} {said}");
-    }
-    let (status, said) = caller.says(Method::GET, "leases", &none).await?;
-    ensure!(status == StatusCode::OK && said == json!([]), "{status} {said}");
-    let word = json!([{ "number": 1, "contested": 1, "price": 0 }]);
-    let (status, said) = caller.says(Method::POST, "disputes", &word).await?;
-    ensure!(status == StatusCode::OK && said == json!([]), "{status} {said}");
-    let head = json!({ "head": { "number": 1, "hash": Digest([1; 32]) }, "signature": "00", "contested": [] });
-    let (status, said) = caller.says(Method::POST, "receipts/countersigned", &head).await?;
-    ensure!(status == StatusCode::CONFLICT, "{status} {said}");
-    let digest = ground.alpha.client.artifacts(Default::default()).await?.items[0].digest;
-    let (status, said) = caller.says(Method::GET, &format!("content/{digest}"), &none).await?;
-    ensure!(status == StatusCode::NOT_FOUND, "{status} {said}");
+    reads_nothing(&ground, &caller).await?;
 
     load.answers(50).await?;
     let record = load.stop().await?;
