@@ -16,7 +16,7 @@ mod routes;
 mod seller;
 #[cfg(test)]
 mod tests;
-mod tls;
+pub mod tls;
 mod trunk;
 pub mod trust;
 

@@ -37,6 +37,31 @@ pub(crate) struct Ground {
     pub(crate) beta: Fleet,
 }
 
+fn listening(grace: &'static str, args: Vec<String>) -> ControllerOptions {
+    ControllerOptions { federation: true, grace, args, ..ControllerOptions::default() }
+}
+
+/// A seller with one server that it offers.
+pub(crate) async fn seller(grace: &'static str, args: Vec<String>) -> Result<Fleet> {
+    let mut beta = Fleet::with(listening(grace, args)).await?;
+    beta.provider_site("rack", (600_000, 0)).await?;
+    beta.agent("rack", "far", AgentOptions::default()).await?;
+    offer(&beta, "rack", (600_000, 0)).await?;
+    Ok(beta)
+}
+
+/// A buyer with a server of its own and a customer with a laptop.
+pub(crate) async fn buyer(grace: &'static str) -> Result<Fleet> {
+    let mut alpha = Fleet::with(listening(grace, Vec::new())).await?;
+    alpha.customer("acme").await?;
+    alpha.publish_notes().await?;
+    alpha.site("office", "acme", SiteRole::Customer, "DE", (0, 0)).await?;
+    alpha.agent("office", "laptop", AgentOptions { milli_cpu: 100, ..AgentOptions::default() }).await?;
+    alpha.provider_site("hall", (600_000, 0)).await?;
+    alpha.agent("hall", "near", AgentOptions::default()).await?;
+    Ok(alpha)
+}
+
 impl Ground {
     pub(crate) async fn new() -> Result<Self> {
         Self::behind("3 s", Vec::new(), |_| {}).await
@@ -48,19 +73,13 @@ impl Ground {
         seller: Vec<String>,
         listens: impl FnOnce(SocketAddr),
     ) -> Result<Self> {
-        let listening = || ControllerOptions { federation: true, grace, ..ControllerOptions::default() };
-        let mut beta = Fleet::with(ControllerOptions { args: seller, ..listening() }).await?;
+        let beta = self::seller(grace, seller).await?;
         listens(beta.federation.context("it listens for partners")?);
-        beta.provider_site("rack", (600_000, 0)).await?;
-        beta.agent("rack", "far", AgentOptions::default()).await?;
-        offer(&beta, "rack", (600_000, 0)).await?;
-        let mut alpha = Fleet::with(listening()).await?;
-        alpha.customer("acme").await?;
-        alpha.publish_notes().await?;
-        alpha.site("office", "acme", SiteRole::Customer, "DE", (0, 0)).await?;
-        alpha.agent("office", "laptop", AgentOptions { milli_cpu: 100, ..AgentOptions::default() }).await?;
-        alpha.provider_site("hall", (600_000, 0)).await?;
-        alpha.agent("hall", "near", AgentOptions::default()).await?;
+        Self::trading(buyer(grace).await?, beta).await
+    }
+
+    /// The buyer may buy from the seller from now on, and knows its server.
+    pub(crate) async fn trading(alpha: Fleet, beta: Fleet) -> Result<Self> {
         may_buy((&alpha, "alpha"), (&beta, "beta")).await?;
         sees(&alpha, "beta.far").await?;
         Ok(Self { alpha, beta })

@@ -5,6 +5,7 @@
 //! For the buyer the same host stands in its own model ([`supply`]): placement, moves, leases, front doors and bills treat
 //! it as any other. One id goes from the demand to the receipt: the buyer's assignment.
 
+mod answer;
 mod buy;
 mod catalogue;
 mod chain;
@@ -28,6 +29,7 @@ pub mod trunk;
 mod watch;
 mod word;
 
+pub use answer::answers;
 pub use buy::{bought, demand, given_back, reclaimed, refuse, unheld, unknown, unleased, unused, wanted};
 pub use catalogue::{Posted, lots, offer_of};
 pub use chain::{Chain, Sums};

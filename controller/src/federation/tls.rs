@@ -31,7 +31,7 @@ const CHAIN_MAX: usize = 4;
 
 /// What a server's chain must lead to.
 #[derive(Debug, Clone)]
-pub(super) enum Anchors {
+pub enum Anchors {
     /// One of these CA certificates.
     Pinned(Vec<Vec<u8>>),
     /// The CA certificate with this SHA-256, which the server shows: as an invitation names it.
@@ -39,7 +39,10 @@ pub(super) enum Anchors {
 }
 
 /// Settings of the listener.
-pub(super) fn listening(identity: &Arc<Identity>, clock: &Arc<dyn Clock>) -> Result<rustls::ServerConfig, Error> {
+///
+/// # Errors
+/// The TLS library cannot be set up so.
+pub fn listening(identity: &Arc<Identity>, clock: &Arc<dyn Clock>) -> Result<rustls::ServerConfig, Error> {
     let certificates = Own { identity: identity.clone(), clock: clock.clone(), purpose: Purpose::Serving };
     let mut tls = rustls::ServerConfig::builder_with_details(provider(), Arc::new(Clocked(clock.clone())))
         .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -52,7 +55,10 @@ pub(super) fn listening(identity: &Arc<Identity>, clock: &Arc<dyn Clock>) -> Res
 }
 
 /// Settings for calling one partner.
-pub(super) fn calling(
+///
+/// # Errors
+/// The TLS library cannot be set up so.
+pub fn calling(
     identity: &Arc<Identity>,
     clock: &Arc<dyn Clock>,
     anchors: Anchors,

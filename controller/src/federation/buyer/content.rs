@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Method;
 use chandler_engine::federation::{News, Orders};
-use chandler_protocol::Digest;
 use chandler_protocol::workload::Software;
+use chandler_protocol::{AssignmentId, Digest, HostId};
 use futures_util::StreamExt;
 
 use super::Talk;
@@ -54,7 +54,13 @@ impl Talk {
 
     /// Fetches results before it is believed that a task has ended: who sees the end finds the results.
     pub(super) async fn fetch_results(&self, news: &News) -> Result<(), CallError> {
-        let seen = news.hosts.iter().flat_map(|h| h.observed.iter().flatten()).filter(|o| has_results(o));
+        let model = self.writer.snapshot();
+        // Of its own copies there: nobody else's results are taken in, however many are named.
+        let is_own = |host: HostId, id: AssignmentId| {
+            model.assignments.get(&id).is_some_and(|a| a.host == host) && model.home_of(host) == Some(self.partner)
+        };
+        let own = news.hosts.iter().flat_map(|h| h.observed.iter().flatten().filter(move |o| is_own(h.host, o.id)));
+        let seen = own.filter(|o| has_results(o));
         let outputs: Vec<_> = seen.flat_map(|o| o.outputs.iter()).filter(|o| !self.blobs.has(o.digest)).collect();
         for output in outputs {
             if output.length <= RESULT_MAX {

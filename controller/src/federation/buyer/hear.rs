@@ -1,6 +1,7 @@
 //! What the partner's hosts say, by way of their home.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use chandler_protocol::lease::LeaseGrant;
 use chandler_protocol::state::{ObservedAssignment, Phase};
 use chandler_protocol::way::ObservedWays;
 use chandler_protocol::{AssignmentId, HostId, Micros, PartyId, Timestamp};
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::{Talk, advance, hosts_of};
@@ -68,7 +70,7 @@ impl Talk {
         let path = format!("news?after={}&waitMs={}", ear.generation.load(Ordering::Relaxed), wait.as_millis());
         let before = self.writer.clock().now();
         let asked = async { self.client()?.poll::<News>(&path, wait).await };
-        let patience = wait + (self.grace().to_std() / 4).max(Duration::from_secs(1));
+        let patience = wait + self.patience();
         let news = match tokio::time::timeout(patience, asked).await {
             Ok(Ok(news)) => news,
             Ok(Err(error)) => {
@@ -79,10 +81,11 @@ impl Talk {
             Err(_) => return Ok(()),
         };
         ear.reached.store(1, Ordering::Relaxed);
-        if let Err(error) = self.ask_again(&news, before, ear).await {
+        let asked = self.within(self.ask_again(&news, before, ear)).await;
+        if let Err(error) = asked {
             tracing::debug!(partner = %self.partner, %error, "what a partner has forgotten could not be asked for");
         }
-        if let Err(error) = self.give_up(&news).await {
+        if let Err(error) = self.within(self.give_up(&news)).await {
             tracing::debug!(partner = %self.partner, %error, "what nobody here needs could not be given back");
         }
         self.fetch_results(&news).await?;
@@ -95,9 +98,30 @@ impl Talk {
         });
         let Ok(grants) = grants.await else { return Ok(()) };
         ear.generation.store(generation, Ordering::Relaxed);
-        for (host, grant) in grants {
-            // One that does not arrive is asked for again.
-            let _: bool = self.client()?.post(&format!("hosts/{host}/grants"), &grant).await?;
+        self.within(self.give(grants)).await
+    }
+
+    /// How long one answer of the partner's may hold up what comes after it.
+    fn patience(&self) -> Duration {
+        (self.grace().to_std() / 4).max(Duration::from_secs(1))
+    }
+
+    /// A part of hearing that comes again with the next news: a partner that is slow to answer holds up nothing else for long.
+    /// Its hosts would seem to be silent, and its copies lose their leases.
+    async fn within(&self, part: impl Future<Output = Result<(), CallError>>) -> Result<(), CallError> {
+        tokio::time::timeout(self.patience(), part).await.unwrap_or(Ok(()))
+    }
+
+    /// Says which leases were given, side by side: the newest may be the one that still counts. One that does not arrive is
+    /// asked for again.
+    async fn give(&self, grants: Vec<(HostId, LeaseGrant)>) -> Result<(), CallError> {
+        let client = self.client()?;
+        let all = grants.iter().map(|(host, grant)| {
+            let client = client.clone();
+            async move { client.post::<_, bool>(&format!("hosts/{host}/grants"), grant).await }
+        });
+        for given in join_all(all).await {
+            given?;
         }
         Ok(())
     }

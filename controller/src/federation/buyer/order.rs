@@ -103,14 +103,18 @@ impl Talk {
         let (partner, by) = (self.partner, self.by());
         let refused = match answer {
             Ok(word) => {
+                let answers = federation::answers(id, &demand, &word);
                 // A seller that has just sold it knows no orders for it, or has forgotten them.
                 lock(said).remove(&word.host);
-                let taken = self.writer.transact(&by, move |draft| {
-                    federation::bought(draft, partner, &word).map_err(|why| (word.id, why))
-                });
+                let taken = self
+                    .writer
+                    .transact(&by, move |draft| answers.and_then(|()| federation::bought(draft, partner, &word)));
                 match taken.await {
                     Ok(()) | Err(crate::store::Refused::Store(_)) => return Ok(()),
-                    Err(crate::store::Refused::By((_, why))) => why,
+                    Err(crate::store::Refused::By(why)) => {
+                        tracing::warn!(%partner, %why, "what a partner gave is not taken");
+                        why
+                    }
                 }
             }
             Err(CallError::Refused(problem)) if problem.status < 500 => {
