@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::Said;
 use super::lease::{Lease, Side};
+use super::size;
 use super::word::Orders;
 use crate::draft::Draft;
 use crate::model::Model;
@@ -124,6 +125,7 @@ pub fn guests(draft: &mut Draft<'_>, host: HostId, observed: &[ObservedAssignmen
         if idle != lease.idle {
             draft.put(Lease { idle, ..lease.as_ref().clone() });
         }
+        size::seen(draft, seen.id, seen.epoch, rests);
         if seen.phase == Phase::Wiped {
             no_longer_left(draft, host, lease.partner, seen.id);
         }
