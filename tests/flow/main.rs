@@ -21,6 +21,7 @@ mod partner_faults;
 mod partner_ground;
 mod partner_prices;
 mod partner_restored;
+mod partner_size;
 mod partner_wire;
 mod partners;
 mod real_software;

@@ -284,6 +284,8 @@ pub enum Change {
     ForgetLease(AssignmentId),
     /// A move that ended long ago is forgotten.
     ForgetMove(MoveId),
+    /// A dispute that was settled long ago is not needed any more. The store keeps it.
+    ForgetDispute(DisputeId),
     /// An API token is gone.
     RemoveToken(TokenId),
     /// Something changed state.
@@ -381,6 +383,9 @@ impl Model {
                 if let Some(old) = self.moves.remove(id) {
                     self.unindex_move(&old);
                 }
+            }
+            Change::ForgetDispute(id) => {
+                self.disputes.remove(id);
             }
             Change::RemoveToken(id) => {
                 self.tokens.remove(id);

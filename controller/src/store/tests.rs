@@ -185,8 +185,6 @@ async fn clearings_come_newest_first(store: &dyn Store) {
             wanted: Capacity { cpu: MilliCpu(500), memory: Bytes(256 << 20), gpus: 0 },
             cap: MicroMoney(5_000),
             candidates: vec![Qualified { host: HostId::from_random([2; 10]), extra: MicroMoney(0) }],
-            epoch: 0,
-            turn: 0,
             countries: Vec::new(),
             availability_min: None,
             not_owners: Vec::new(),

@@ -146,6 +146,18 @@ fn no_longer_left(draft: &mut Draft<'_>, host: HostId, buyer: PartyId, id: Assig
     }
 }
 
+/// Forgets what buyers left behind under leases that are forgotten: nothing of it is told to anybody any more, and an agent
+/// that never came back cannot say that it has wiped it.
+pub fn retire(draft: &mut Draft<'_>) {
+    let is_known = |a: &Assignment| draft.model.leases.contains_key(&a.id);
+    let long = draft.model.tenancies.values().filter(|t| !t.left.iter().all(is_known));
+    let next =
+        long.map(|t| Tenancy { left: t.left.iter().filter(|a| is_known(a)).cloned().collect(), ..t.as_ref().clone() });
+    for tenancy in next.collect::<Vec<_>>() {
+        draft.put(tenancy);
+    }
+}
+
 /// What an agent says of its ways, as far as it concerns one buyer.
 pub fn ways_of(model: &Model, host: HostId, buyer: PartyId) -> Option<ObservedWays> {
     let all = model.guest_ways.get(&host)?;

@@ -280,8 +280,6 @@ async fn cleared(world: &World, number: u8, lots: Vec<LotOffer>) -> Clearing {
             wanted: Capacity { cpu: MilliCpu(1_000), memory: Bytes(1 << 30), gpus: 0 },
             cap: MicroMoney(50_000),
             candidates: [2, 3].map(|n| Qualified { host: HostId::from_random([n; 10]), extra: MicroMoney(100) }).into(),
-            epoch: 0,
-            turn: 0,
             countries: Vec::new(),
             availability_min: None,
             not_owners: Vec::new(),
