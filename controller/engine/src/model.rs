@@ -256,7 +256,7 @@ records! {
     /// How far the receipts with each partner are.
     Chain chains: (PartyId, Side) => Chain, |v: &Chain| (v.partner, v.side), |v: &Chain| format!("{}/{}", v.partner, v.side.as_str());
     /// What partners see differently.
-    Dispute disputes: DisputeId => Dispute, |v: &Dispute| v.id, |v: &Dispute| format!("{}/{}/{}", v.id.partner, if v.id.ours { "ours" } else { "theirs" }, v.id.receipt);
+    Dispute disputes: DisputeId => Dispute, |v: &Dispute| v.id, |v: &Dispute| v.id.key();
     /// Months with partners that were settled.
     Settlement settlements: (PartyId, String) => Settlement, |v: &Settlement| (v.partner, v.month.clone()), |v: &Settlement| format!("{}/{}", v.partner, v.month);
     /// What buyers say about hosts.

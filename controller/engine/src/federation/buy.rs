@@ -204,11 +204,11 @@ fn go_on(draft: &mut Draft<'_>, lease: &Lease, word: &LeaseWord) -> Result<(), S
     if !rates.contains(&word.rates) || word.host != lease.host {
         return Err(format!("{}: what was agreed does not change while it lasts", word.id));
     }
-    let lease = &size::heard(draft, lease, word)?;
     if word.state == LeaseState::Reclaiming {
         let at = word.ends_in.map_or(draft.now, |left| draft.now.after(left));
         reclaimed(draft, lease.host, Some(at));
     }
+    let lease = &size::heard(draft, lease, word)?;
     term::hear(draft, lease, word);
     let Some(lease) = draft.model.leases.get(&word.id).cloned() else { return Ok(()) };
     if lease.state == word.state || !lease.state.may_become(word.state) {

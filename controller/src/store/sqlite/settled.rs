@@ -9,7 +9,7 @@ use super::int;
 
 /// Puts a dispute aside.
 pub(super) async fn put_aside(tx: &mut SqliteConnection, id: &DisputeId) -> Result<(), StoreError> {
-    let key = id.to_string();
+    let key = id.key();
     let body: Option<String> =
         sqlx::query_scalar("SELECT body FROM disputes WHERE key = ?").bind(&key).fetch_optional(&mut *tx).await?;
     let Some(body) = body else { return Ok(()) };
