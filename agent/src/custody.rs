@@ -51,13 +51,21 @@ pub struct Lease {
     pub until: Micros,
 }
 
+impl Lease {
+    /// The generation to ask for when it is to be renewed; 0: a new one. Who renews a lease says that it lasts, and so
+    /// that nobody else was given a later one: one that has ended is not renewed.
+    pub const fn asks(&self, now: Micros) -> u64 {
+        if self.until.0 > now.0 { self.generation } else { 0 }
+    }
+}
+
 /// What is so now and what may be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum May {
     /// It may run.
     Run,
     /// It may run once there is a lease: one of this generation is asked for (0: a new one).
-    Ask(u64),
+    Ask,
     /// It may not run: it was given up under this epoch.
     Never,
     /// It may not run: the state it was to begin with is not here.
@@ -111,14 +119,8 @@ impl Custody {
         match (own.leased, self.lease) {
             (false, _) => May::Run,
             (true, Some(lease)) if lease.until > now => May::Run,
-            (true, Some(lease)) => May::Ask(lease.generation),
-            (true, None) => May::Ask(0),
+            (true, _) => May::Ask,
         }
-    }
-
-    /// The generation to ask for when a lease is wanted or is to be renewed; 0: a new one.
-    pub fn asks(&self) -> u64 {
-        self.lease.map_or(0, |l| l.generation)
     }
 
     /// A lease was given for this epoch. `sent` is when it was asked for, `lasts` how long it runs from then. To be kept

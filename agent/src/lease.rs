@@ -11,6 +11,7 @@ use chandler_protocol::lease::{LEASES_MAX, LeaseGrant, LeasePart, LeaseRequest, 
 use chandler_protocol::{AssignmentId, Micros};
 use tokio::sync::{Notify, watch};
 
+use crate::custody::Lease;
 use crate::sync::lock;
 
 /// Requests whose answers are waited for; the answer to an older one is too old to be of use.
@@ -57,8 +58,8 @@ pub(crate) struct Word {
 #[derive(Debug)]
 struct Want {
     epoch: u64,
-    /// What is asked for next; 0: a new one.
-    generation: u64,
+    /// What is held, to be renewed.
+    held: Option<Lease>,
     ask_at: Micros,
     /// The request whose answer is waited for.
     asked: Option<u64>,
@@ -93,7 +94,8 @@ impl Book {
         let soon = Micros(now.0.saturating_add(self.window.0));
         let mut wanted = Vec::new();
         for (id, want) in self.wants.iter_mut().filter(|(_, w)| w.ask_at <= soon).take(LEASES_MAX) {
-            wanted.push(LeaseWanted { assignment: *id, epoch: want.epoch, generation: want.generation });
+            let generation = want.held.map_or(0, |held| held.asks(now));
+            wanted.push(LeaseWanted { assignment: *id, epoch: want.epoch, generation });
             want.asked = Some(nonce);
             want.ask_at = Micros(now.0.saturating_add(PATIENCE.0));
         }
@@ -131,7 +133,7 @@ impl Book {
                 }
                 // What it holds runs on until its end. It is asked for anew: a new one is given only to the owner.
                 None if is_answer => {
-                    (want.asked, want.generation) = (None, 0);
+                    (want.asked, want.held) = (None, None);
                     want.ask_at = Micros(now.0.saturating_add(REFUSED_AGAIN.0));
                     want.word.send_modify(|word| word.is_refused = true);
                 }
@@ -147,7 +149,7 @@ impl Want {
         let better = |old: &Given| (given.generation, given.until()) > (old.generation, old.until());
         let is_new = self.word.borrow().given.as_ref().is_none_or(|old| old.epoch != given.epoch || better(old));
         if is_new {
-            self.generation = given.generation;
+            self.held = Some(Lease { generation: given.generation, until: given.until() });
             self.word.send_replace(Word { given: Some(given), is_refused: false });
         }
     }
@@ -166,14 +168,14 @@ impl Leases {
         Self { book: Mutex::default(), wake }
     }
 
-    /// A lease for this assignment and epoch is wanted from now on and asked for at once. `generation` is the one that is
-    /// held, 0 for none. Saying the same again changes nothing.
-    pub(crate) fn want(&self, id: AssignmentId, epoch: u64, generation: u64, now: Micros) -> watch::Receiver<Word> {
+    /// A lease for this assignment and epoch is wanted from now on and asked for at once. `held` is what there is of
+    /// it. Saying the same again changes nothing.
+    pub(crate) fn want(&self, id: AssignmentId, epoch: u64, held: Option<Lease>, now: Micros) -> watch::Receiver<Word> {
         let mut book = lock(&self.book);
-        let new = || Want { epoch, generation, ask_at: now, asked: None, word: watch::Sender::default() };
+        let new = || Want { epoch, held, ask_at: now, asked: None, word: watch::Sender::default() };
         let want = book.wants.entry(id).or_insert_with(new);
         if want.epoch != epoch {
-            (want.epoch, want.generation, want.ask_at, want.asked) = (epoch, generation, now, None);
+            (want.epoch, want.held, want.ask_at, want.asked) = (epoch, held, now, None);
             want.word.send_replace(Word::default());
         }
         let (word, is_due) = (want.word.subscribe(), want.ask_at <= now);

@@ -34,7 +34,7 @@ fn until(word: &watch::Receiver<Word>) -> Option<(u64, Micros)> {
 #[test]
 fn a_lease_is_asked_for_at_once_counts_from_its_request_and_is_renewed_in_time() {
     let leases = leases();
-    let word = leases.want(id(1), 5, 0, ms(100));
+    let word = leases.want(id(1), 5, None, ms(100));
     let asked = leases.request(ms(100)).unwrap();
     assert_eq!(asked.wanted, [wanted(1, 5, 0)]);
     assert_eq!(leases.request(ms(101)), None, "it is asked for once");
@@ -50,7 +50,7 @@ fn a_lease_is_asked_for_at_once_counts_from_its_request_and_is_renewed_in_time()
 #[test]
 fn lost_repeated_late_and_foreign_answers_do_no_harm() {
     let leases = leases();
-    let word = leases.want(id(1), 5, 0, ms(0));
+    let word = leases.want(id(1), 5, None, ms(0));
     let first = leases.request(ms(0)).unwrap();
     // Its answer is late, so it is asked again.
     assert_eq!(leases.request(ms(999)), None);
@@ -74,7 +74,7 @@ fn lost_repeated_late_and_foreign_answers_do_no_harm() {
 #[test]
 fn what_is_refused_is_asked_for_anew_and_what_is_held_runs_on() {
     let leases = leases();
-    let word = leases.want(id(1), 5, 0, ms(0));
+    let word = leases.want(id(1), 5, None, ms(0));
     let asked = leases.request(ms(0)).unwrap();
     leases.answered(&grant(asked.nonce, &[wanted(1, 5, 3)]), ms(1));
     let asked = leases.request(ms(3_000)).unwrap();
@@ -91,7 +91,7 @@ fn what_is_refused_is_asked_for_anew_and_what_is_held_runs_on() {
 #[test]
 fn several_controllers_answer_one_request_each_for_its_own() {
     let leases = leases();
-    let (own, guest) = (leases.want(id(1), 5, 0, ms(0)), leases.want(id(2), 7, 0, ms(0)));
+    let (own, guest) = (leases.want(id(1), 5, None, ms(0)), leases.want(id(2), 7, None, ms(0)));
     let asked = leases.request(ms(0)).unwrap();
     let part = |about: &[u8], given: &[LeaseWanted]| LeasePart {
         grant: grant(asked.nonce, given),
@@ -111,30 +111,32 @@ fn several_controllers_answer_one_request_each_for_its_own() {
 #[test]
 fn without_a_session_nobody_is_asked_and_a_new_one_asks_for_everything_at_once() {
     let leases = leases();
-    let word = leases.want(id(1), 5, 0, ms(0));
+    let word = leases.want(id(1), 5, None, ms(0));
     let asked = leases.request(ms(0)).unwrap();
     leases.disconnected();
     assert_eq!((leases.next_due(), leases.request(ms(9_000))), (None, None));
-    let _other = leases.want(id(2), 1, 8, ms(9_000));
+    let _other = leases.want(id(2), 1, Some(Lease { generation: 8, until: ms(11_000) }), ms(9_000));
     leases.connected(ms(10_000));
     // An answer to a question of the old session means nothing in the new one.
     leases.answered(&grant(asked.nonce, &[wanted(1, 5, 1)]), ms(10_000));
     assert_eq!(until(&word), None);
     assert_eq!(leases.request(ms(10_000)).unwrap().wanted, [wanted(1, 5, 0), wanted(2, 1, 8)]);
+    // It ended while nobody answered: it is not renewed, a new one is asked for.
+    assert_eq!(leases.request(ms(11_000)).unwrap().wanted, [wanted(1, 5, 0), wanted(2, 1, 0)]);
 }
 
 #[test]
 fn renewals_go_together_and_a_new_epoch_begins_anew() {
     let leases = leases();
     for n in 1..=3 {
-        let _ = leases.want(id(n), 1, 0, ms(i64::from(n) * 100));
+        let _ = leases.want(id(n), 1, None, ms(i64::from(n) * 100));
         let asked = leases.request(ms(i64::from(n) * 100)).unwrap();
         assert_eq!(asked.wanted.len(), 1, "what has its lease is not asked for again");
         leases.answered(&grant(asked.nonce, &[wanted(n, 1, 1)]), ms(i64::from(n) * 100));
     }
     let asked = leases.request(ms(3_100)).unwrap();
     assert_eq!(asked.wanted.len(), 3, "one message renews what is due soon");
-    let word = leases.want(id(2), 2, 0, ms(3_150));
+    let word = leases.want(id(2), 2, None, ms(3_150));
     assert_eq!(leases.request(ms(3_150)).unwrap().wanted, [wanted(2, 2, 0)]);
     leases.answered(&grant(asked.nonce, &[wanted(1, 1, 1), wanted(2, 1, 1), wanted(3, 1, 1)]), ms(3_160));
     assert_eq!(until(&word), None, "a lease of the old epoch is none of the new");
@@ -146,7 +148,7 @@ fn renewals_go_together_and_a_new_epoch_begins_anew() {
 #[test]
 fn absurd_times_of_a_controller_are_bounded() {
     let leases = leases();
-    let word = leases.want(id(1), 1, 0, ms(0));
+    let word = leases.want(id(1), 1, None, ms(0));
     let asked = leases.request(ms(0)).unwrap();
     let absurd = LeaseGrant { lasts: Micros(i64::MAX), renew: Micros(-5), ..grant(asked.nonce, &[wanted(1, 1, 1)]) };
     leases.answered(&absurd, ms(1));

@@ -164,3 +164,37 @@ async fn a_buyer_restored_from_a_backup_gives_back_what_it_does_not_know_and_pay
     http::body_of(&format!("http://{door}/"), PATIENCE).await?;
     Ok(())
 }
+
+/// The buyer, restored from before a move to its partner of a state that one copy at a time may write: it has forgotten
+/// whom it gave a lease a moment ago, and who owns the state. No two copies run at any moment, and a person is asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_buyer_restored_from_before_a_move_runs_no_second_copy_and_asks_whose_state_counts() -> Result<()> {
+    let mut ground = Ground::new().await?;
+    let policy = "[policy]\nowners = [\"partner\", \"provider\"]\nmove = { hold = \"10 s\", keep = \"1 h\" }";
+    let door = ground.order(true, policy).await?;
+    if ground.owner().await? != "near" {
+        ground.moves("ledger", "near").await?;
+    }
+    let early = Load::start(door, "early", WRITES);
+    early.answers(20).await?;
+    let early = early.stop().await?;
+    let backup = tempfile::tempdir()?;
+    back_up(&mut ground.alpha, backup.path())?;
+    ground.moves("ledger", "beta.far").await?;
+
+    let copies = Copies::count(&ground, OTHER);
+    restore(&mut ground.alpha, backup.path()).await?;
+    let frozen = eventually_ok("the controller to say that it does not know", PATIENCE, || async {
+        let ledger = ground.alpha.client.service("ledger").await?;
+        ensure!(ledger.reason.starts_with("frozen"), "{ledger:#?}");
+        anyhow::Ok(())
+    });
+    frozen.await?;
+    ground.one_lease_each(0).await?;
+    ground.moves("ledger", "near").await?;
+    ground.alpha.running_where("ledger", |s| s.placements.iter().any(|p| p.host == "near")).await?;
+    http::body_of(&format!("http://{door}/"), PATIENCE).await?;
+    check_notes(door, &early.written).await?;
+    eprintln!("looked {} times: never two", copies.stop()?);
+    Ok(())
+}

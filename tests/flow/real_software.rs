@@ -1,4 +1,4 @@
-//! Software that nobody here wrote, moved while it is used: Redis, nginx and PostgreSQL from Debian packages.
+//! Software that nobody here wrote, moved while it is used: Redis, SQLite, nginx and PostgreSQL from Debian packages.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use chandler_tests::fleet::{AgentOptions, Fleet, PATIENCE};
 use chandler_tests::orders::order;
 use tokio::process::{Child, Command};
 
-use super::redis::{Writer, read_all};
+use super::writer::{REDIS, SQLITE, Writer, read_redis, read_sqlite};
 
 /// Moves of each, unless `CHANDLER_MOVES` in the environment says another number.
 const MOVES: usize = 3;
@@ -84,16 +84,52 @@ async fn row_30_redis_loses_no_acknowledged_write_and_its_client_reconnects_once
     let fleet = fleet(&[]).await?;
     fleet.order_completed(&redis()?).await?;
     let door = fleet.door("store", "laptop").await?;
-    let writer = Writer::start(door).await?;
+    let writer = Writer::start(door, REDIS).await?;
     let moves = there_and_back(&fleet, "store").await?;
     let written = writer.stop().await?;
-    let there = read_all(door, written.acknowledged).await?;
+    let there = read_redis(door, written.acknowledged).await?;
     eprintln!(
         "store: {moves} moves, {} writes acknowledged, {there} there, {} reconnects",
         written.acknowledged, written.reconnects
     );
     ensure!(written.acknowledged > 100, "only {} writes went through", written.acknowledged);
     ensure!(there == written.acknowledged, "{} of {} acknowledged writes are there", there, written.acknowledged);
+    ensure!(written.reconnects <= moves, "{} reconnects in {moves} moves", written.reconnects);
+    Ok(())
+}
+
+/// SQLite has no server of its own: each connection talks to a shell that has the file open.
+fn sqlite() -> anyhow::Result<OrderRequest> {
+    order(
+        r#"
+customer = "acme"
+name = "ledger"
+[software]
+installed = { name = "socat", path = "/usr/bin/socat" }
+command = ["/usr/bin/socat", "TCP-LISTEN:{port.sql},bind=127.0.0.1,reuseaddr,fork", "EXEC:stdbuf -oL sqlite3 -batch {state}/keys.db"]
+limits = { cpu = 0.5, memory = "256 MiB" }
+port = [{ name = "sql", mode = "tcp" }]
+state = { path = "data", exclusive = true }
+health = { tcp = true, port = "sql", interval = "1 s" }
+[policy]
+owners = ["provider"]
+"#,
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_30_sqlite_loses_no_acknowledged_write_of_its_log() -> anyhow::Result<()> {
+    let _turn = TURN.lock().await;
+    let fleet = fleet(&[("socat", "/usr/bin/socat")]).await?;
+    fleet.order_completed(&sqlite()?).await?;
+    let door = fleet.door("ledger", "laptop").await?;
+    let writer = Writer::start(door, SQLITE).await?;
+    let moves = there_and_back(&fleet, "ledger").await?;
+    let written = writer.stop().await?;
+    let there = read_sqlite(door, written.acknowledged).await?;
+    eprintln!("ledger: {moves} moves, {written:?}, {there} there");
+    ensure!(written.acknowledged > 50, "only {} writes went through", written.acknowledged);
+    ensure!(there == written.acknowledged, "{there} of {} acknowledged writes are there", written.acknowledged);
     ensure!(written.reconnects <= moves, "{} reconnects in {moves} moves", written.reconnects);
     Ok(())
 }

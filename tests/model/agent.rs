@@ -104,8 +104,8 @@ impl World {
             return false;
         };
         let generation = match custody.may(&own(order, fault), NOW) {
-            May::Ask(generation) => generation,
-            May::Run if running && custody.asks() == 0 => 0,
+            May::Ask => 0,
+            May::Run if running && custody.lease.is_none_or(|l| l.generation == 0) => 0,
             _ => return false,
         };
         if !burnt {

@@ -106,7 +106,7 @@ impl Supervisor {
             return;
         }
         let custody = self.local.custody;
-        let word = self.shared.leases.want(self.id, custody.epoch, custody.asks(), self.now());
+        let word = self.shared.leases.want(self.id, custody.epoch, custody.lease, self.now());
         self.keeping.word = Some(word);
         self.hear_lease();
     }

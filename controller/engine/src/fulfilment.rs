@@ -9,8 +9,10 @@ mod advance;
 pub(crate) mod example;
 #[cfg(test)]
 mod stories;
+mod stray;
 
 pub(crate) use admit::unserved;
 pub use admit::{admit, cancel};
 pub(crate) use advance::note_failure;
 pub use advance::{advance, observe};
+pub use stray::{STRAY_FOR, Stray, stray_orders, strays};

@@ -28,6 +28,7 @@ use crate::finance::netting::Settlement;
 use crate::finance::receipt::Receipt;
 use crate::finance::{Bill, Meter, UsageRow};
 use crate::fleet::{Capacity, Host, HostState, Pulse};
+use crate::fulfilment::Stray;
 use crate::identity::{JoinToken, Token};
 use crate::market::clearing::Clearing;
 use crate::movement::Move;
@@ -123,6 +124,9 @@ macro_rules! records {
             pub observable_since: Timestamp,
             /// The same by the clock that never jumps: before it, any lease may have been given. Not in the store.
             pub leasing_since: Micros,
+            /// Number of the last order when this run of the controller began: what was ordered by then may have copies that
+            /// a restored controller does not know. Not in the store.
+            pub ordered_before: u64,
             /// How long after it was last given a lease a copy has surely stopped; zero: 12 s. Not in the store.
             pub grace: Micros,
             /// When each leased assignment was last given a lease, by the clock that never jumps. Not in the store.
@@ -139,6 +143,8 @@ macro_rules! records {
             pub guest_ways: OrdMap<HostId, Arc<ObservedWays>>,
             /// The newest requests of agents for leases of guests, which their buyers give. Not in the store.
             pub guest_asks: OrdMap<HostId, Arc<Vec<LeaseRequest>>>,
+            /// What agents say that runs and no record names. Not in the store.
+            pub strays: OrdMap<AssignmentId, Stray>,
             /// ISO 4217 code of the currency of all amounts.
             pub currency: String,
             /// Sums of rated usage.

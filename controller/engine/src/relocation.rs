@@ -8,6 +8,7 @@ mod conclude;
 mod epoch;
 mod estimate;
 mod exclusive;
+mod frozen;
 mod lease;
 mod operator;
 mod overlap;
@@ -23,9 +24,10 @@ mod stories;
 pub mod tenure;
 pub mod trigger;
 
-pub(crate) use conclude::{WAITS_FOR_HOST, freeze};
+pub(crate) use conclude::WAITS_FOR_HOST;
 pub use conclude::{conclude, returned};
 pub(crate) use epoch::renew;
+pub(crate) use frozen::{contradiction, freeze};
 pub use lease::{lease, lease_over};
 pub use operator::{Destination, NotMoved, order_move};
 pub(crate) use phase::is_told;
@@ -173,7 +175,7 @@ fn wants_place(draft: &Draft<'_>, service: &Service) -> bool {
         return false;
     }
     // A move ends one way or the other before another place is looked for.
-    if draft.model.moves_of(service.id).any(|m| m.phase != MovePhase::Draining) || conclude::is_frozen(service) {
+    if draft.model.moves_of(service.id).any(|m| m.phase != MovePhase::Draining) || frozen::is_frozen(service) {
         return false;
     }
     let copies = settle::standing(&draft.model, service);

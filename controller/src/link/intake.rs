@@ -178,6 +178,7 @@ impl Intake {
                 fulfilment::advance(draft, service);
             }
             federation::guests(draft, host, &assignments);
+            fulfilment::strays(draft, host, &assignments);
         })
         .await;
         // Only now: what it shall run may depend on what it says it runs.

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use chandler_engine::model::Model;
-use chandler_engine::{federation, way};
+use chandler_engine::{federation, fulfilment, way};
 
 use chandler_protocol::command::Command;
 use chandler_protocol::frame::{CONTROL_MAX, encode};
@@ -165,7 +165,8 @@ fn desired(model: &Model, host: HostId, version: u16, now: Timestamp) -> Vec<Ass
     });
     // What buyers say that their software shall do here is passed on as they said it.
     let guests = federation::desired(model, host, now).into_iter().map(|a| (!model.guests.contains_key(&a.id), a));
-    let mut all: Vec<_> = own.chain(guests).collect();
+    let strays = fulfilment::stray_orders(model, host, now).into_iter().map(|a| (false, a));
+    let mut all: Vec<_> = own.chain(guests).chain(strays).collect();
     all.sort_by_key(|(is_new, a)| (takes(a.target), *is_new, a.id));
     let list = all.into_iter().filter_map(|(_, a)| Some(Assignment { target: understood(a.target, version)?, ..a }));
     let mut wanted = fitting(list.take(ASSIGNMENTS_MAX), &mut 0);

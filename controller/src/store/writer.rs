@@ -84,6 +84,7 @@ impl Writer {
         let mut model = store.load().await?;
         model.observable_since = clock.now();
         model.leasing_since = clock.boot();
+        model.ordered_before = model.last_order;
         if model.currency.is_empty() {
             store.keep_currency(currency).await?;
             model.currency = currency.to_owned();

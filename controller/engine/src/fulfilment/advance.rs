@@ -28,13 +28,23 @@ pub fn observe(draft: &mut Draft<'_>, host: HostId, observed: &[ObservedAssignme
             // It has seen a later epoch than we ever gave out: our store is an older copy. We go on above it, but who
             // owns a state is not guessed.
             if is_owned(draft, &assignment) {
-                relocation::freeze(draft, &assignment, seen.epoch);
+                let known = draft.model.services.get(&assignment.service).and_then(|s| s.tenure).map_or(0, |t| t.epoch);
+                let what = format!("knows epoch {} of its state, this controller gave out {known} at most", seen.epoch);
+                relocation::freeze(draft, &assignment, seen.epoch, &what);
                 continue;
             }
             draft.put(Assignment { epoch: seen.epoch.saturating_add(1), ..assignment.as_ref().clone() });
             continue;
         }
         let believable = assignment.host == host;
+        if believable
+            && is_owned(draft, &assignment)
+            && let Some(what) = relocation::contradiction(draft, &assignment, seen)
+        {
+            draft.put(Assignment { observed: Some(seen.clone()), ..assignment.as_ref().clone() });
+            relocation::freeze(draft, &assignment, seen.epoch, &what);
+            continue;
+        }
         if believable && is_missed(draft, &assignment, seen) {
             touched.push(assignment.service);
         }

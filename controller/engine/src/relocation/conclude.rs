@@ -6,11 +6,11 @@ use chandler_protocol::state::{ObservedAssignment, Phase};
 use chandler_protocol::{HostId, ServiceId};
 
 use super::epoch::{hand_to, next_epoch, raise};
+use super::frozen::is_frozen;
 use super::lease::{are_bound, is_unbound, lease_over};
 use super::phase::{enter, is_gone};
 use super::rollback::reinstated;
 use super::settle::carries;
-use super::tenure::{Stage, Tenure};
 use super::{displace_one, release, wipe};
 use crate::draft::Draft;
 use crate::event::Noun;
@@ -146,51 +146,4 @@ fn take_again(draft: &mut Draft<'_>, copy: &Assignment, seen: &ObservedAssignmen
         enter(draft, on.as_ref().clone(), MovePhase::RolledBack, &reason);
     }
     true
-}
-
-/// Whether nobody may own the service's state until an operator says who does.
-pub(super) fn is_frozen(service: &Service) -> bool {
-    matches!(service.tenure, Some(Tenure { owner: None, stage: Stage::Settled, .. }))
-}
-
-/// An agent knows a later epoch of an owned state than this controller ever gave out: its database is older than the
-/// fleet, and who owns the state now is not in it. Nothing is given out until an operator says.
-pub(crate) fn freeze(draft: &mut Draft<'_>, copy: &Assignment, epoch: u64) {
-    let Some(service) = draft.model.services.get(&copy.service).cloned() else { return };
-    let Some(tenure) = service.tenure else { return };
-    if is_frozen(&service) && tenure.epoch >= epoch {
-        return;
-    }
-    let name = draft.model.host_name(copy.host);
-    let reason = format!(
-        "frozen: the agent on {name} knows epoch {epoch} of its state, this controller gave out {} at most, so that its \
-         database is older than the fleet; say whose copy is right with `chandler service move {} --to HOST`, or delete it",
-        tenure.epoch, service.name
-    );
-    let what = (Noun::Service, service.id.to_string(), service.name.as_str());
-    draft.event(what, service.status.as_str(), service.status.as_str(), reason.clone());
-    let open: Vec<_> = draft.model.moves_of(service.id).cloned().collect();
-    for on in open {
-        enter(draft, on.as_ref().clone(), MovePhase::RolledBack, &reason);
-    }
-    let tenure = Some(Tenure { owner: None, stage: Stage::Settled, epoch: tenure.epoch.max(epoch), ..tenure });
-    let mut next = draft.model.services.get(&service.id).map_or(service.as_ref().clone(), |s| s.as_ref().clone());
-    if next.route.hold.take().is_some() {
-        next.route.sequence += 1;
-    }
-    draft.put(Service { tenure, reason, ..next });
-}
-
-/// An operator says that this copy is the right one.
-pub(super) fn thaw(draft: &mut Draft<'_>, service: &Service, copy: &Assignment) {
-    let epoch = hand_to(draft, service, copy.id);
-    raise(draft, reinstated(service, copy, epoch), epoch);
-    let others: Vec<_> = draft.model.assignments_of(service.id).filter(|a| a.id != copy.id).cloned().collect();
-    for other in others {
-        // Kept, stopped: who was wrong may still have something that somebody misses.
-        release(draft, &other, "an operator said that another copy is the right one");
-    }
-    if let Some(now) = draft.model.services.get(&service.id).cloned() {
-        draft.put(Service { reason: String::new(), ..now.as_ref().clone() });
-    }
 }

@@ -47,6 +47,9 @@ fn give(draft: &mut Draft<'_>, host: HostId, wanted: &LeaseWanted) -> Option<u64
         return None;
     }
     let service = draft.model.services.get(&copy.service)?.clone();
+    if wanted.generation == 0 && may_run_elsewhere(draft, &service) {
+        return None;
+    }
     let Some(tenure) = service.tenure else { return leased.then_some(wanted.generation.max(1)) };
     let (after, generation) = tenure.grant(wanted.assignment, wanted.epoch, wanted.generation).ok()?;
     // Its agent asks again for what it was given: from now on it runs no longer than that.
@@ -58,6 +61,17 @@ fn give(draft: &mut Draft<'_>, host: HostId, wanted: &LeaseWanted) -> Option<u64
         draft.put(Service { tenure: Some(after), ..service.as_ref().clone() });
     }
     Some(generation)
+}
+
+/// Whether a copy of this service that nobody here knows may still run under a lease. A controller that was restored from
+/// a backup has forgotten to whom it gave one since, and cannot tell that it was restored: so what was ordered before it
+/// began begins nowhere until such a lease is over. But who renews a lease proves that nobody was given a later one.
+fn may_run_elsewhere(draft: &Draft<'_>, service: &Service) -> bool {
+    let model = &draft.model;
+    let is_old = service.turn.0 <= model.ordered_before;
+    let passed = draft.boot.0.saturating_sub(model.leasing_since.0);
+    let renewed = || model.assignments_of(service.id).any(|a| model.lease_given.contains_key(&a.id));
+    is_old && passed <= grace(model).0 && !renewed()
 }
 
 /// Whether nothing but the word of its agent, or of an operator, says that this copy has stopped: it alone may write its

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chandler_protocol::state::{Phase, Target};
 use chandler_protocol::{HostId, MoveId, ServiceId, SiteId};
 
-use super::conclude::{is_frozen, thaw};
+use super::frozen::{is_frozen, thaw};
 use super::lease::{are_bound, is_unbound, lease_over};
 use super::phase::enter;
 use super::plan::{Begin, Plan, begin, plan_move};

@@ -14,9 +14,13 @@ use crate::service::{AllocationState, Assignment, Route, Service};
 /// After a restart the controller knows no doors; nothing is concluded from that before they had time to speak.
 const DOORS_SPEAK: Micros = Micros::from_secs(5);
 
+/// The furthest that a door is believed to be ahead: one that lies must not use the numbers up.
+const AHEAD_MAX: u64 = 1 << 32;
+
 /// Keeps a service's route as its copies are: those that are healthy and may serve. While requests wait for a move it
 /// stays as it is.
 pub(crate) fn keep_route(draft: &mut Draft<'_>, id: ServiceId) {
+    overtake(draft, id);
     let Some(service) = draft.model.services.get(&id).cloned() else { return };
     if service.is_task() || service.route.hold.is_some() {
         return;
@@ -24,6 +28,19 @@ pub(crate) fn keep_route(draft: &mut Draft<'_>, id: ServiceId) {
     let backends = backends(&draft.model, &service);
     if backends != service.route.backends {
         let route = Route { sequence: service.route.sequence + 1, hold: None, backends };
+        draft.put(Service { route, ..service.as_ref().clone() });
+    }
+}
+
+/// Goes above what a door acts on: it passes over what is older. That it is ahead means that this controller was restored
+/// from a backup.
+fn overtake(draft: &mut Draft<'_>, id: ServiceId) {
+    let Some(service) = draft.model.services.get(&id).cloned() else { return };
+    let known = service.route.sequence;
+    let ahead =
+        draft.model.doors_of(id).map(|(_, door)| door.sequence).filter(|s| s.saturating_sub(known) <= AHEAD_MAX);
+    if let Some(newest) = ahead.max().filter(|newest| *newest > known) {
+        let route = Route { sequence: newest.saturating_add(1), ..service.route.clone() };
         draft.put(Service { route, ..service.as_ref().clone() });
     }
 }

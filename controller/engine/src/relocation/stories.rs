@@ -7,6 +7,7 @@ mod handover;
 mod keeps_running;
 mod loss;
 mod outage;
+mod restored;
 mod side_by_side;
 mod walk;
 

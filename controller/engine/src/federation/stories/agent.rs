@@ -81,8 +81,8 @@ impl Copy {
 
     /// Whether it may run as the owner of its state; `Err` with what it says if not.
     fn may(&self, own: &Own, now: Micros) -> Result<(), Phase> {
-        if self.given_up.is_some_and(|(epoch, _)| epoch >= self.epoch) {
-            return Err(Phase::Stopped);
+        if let Some((_, sealed)) = self.given_up.filter(|(epoch, _)| *epoch >= self.epoch) {
+            return Err(Phase::Sealed(sealed));
         }
         if self.begun != Some(self.epoch) && own.from.is_some() && own.from != self.received {
             return Err(Phase::Failed(Failure::State));
@@ -326,7 +326,7 @@ impl Machine {
             if copy.given_up.is_some_and(|(epoch, _)| epoch >= copy.epoch) || left > RENEW_AT {
                 continue;
             }
-            let generation = if copy.refused { 0 } else { copy.lease.map_or(0, |(g, _)| g) };
+            let generation = if copy.refused || left <= 0 { 0 } else { copy.lease.map_or(0, |(g, _)| g) };
             wanted.push(LeaseWanted { assignment: *id, epoch: copy.epoch, generation });
         }
         if wanted.is_empty() {

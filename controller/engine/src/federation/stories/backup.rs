@@ -1,6 +1,8 @@
 //! A controller is restored from an older backup: what the other side still knows is not lost, and what only the lost
 //! days knew is closed, not forgotten.
 
+use chandler_protocol::Micros;
+
 use super::super::{Orders, Party, close, take_orders};
 use super::check;
 use super::controller::{host, party};
@@ -8,6 +10,7 @@ use super::vanish::plot;
 use super::world::World;
 use super::{FEW, SEEDS, done, ordered, stateful};
 use crate::order::OnLoss;
+use crate::service::OperatingStatus;
 
 fn story(seed: u64, who: usize) -> World {
     let mut world = World::new(seed);
@@ -26,7 +29,6 @@ fn story(seed: u64, who: usize) -> World {
         if second == taken + lost {
             world.restart(who, backup.as_ref());
             world.seen.restored = Some(who);
-            world.seen.excused = if who == 0 { world.second + 20 } else { 0 };
         }
         if second < 72 {
             plot(&mut world, second);
@@ -100,7 +102,7 @@ fn a_buyer_restored_from_a_backup_believes_its_own_epochs() {
         world.controllers[0].transact(|draft| {
             let service = draft.model.services.values().next().unwrap().id;
             let copy = draft.model.assignments_of(service).next().unwrap().clone();
-            crate::relocation::freeze(draft, &copy, copy.epoch + 1);
+            crate::relocation::freeze(draft, &copy, copy.epoch + 1, "knows another epoch");
         });
         assert!(world.moves("notes", 11), "seed {seed}: the operator says whose copy is right");
         for _ in 0..10 {
@@ -108,7 +110,7 @@ fn a_buyer_restored_from_a_backup_believes_its_own_epochs() {
         }
         assert!(world.controllers[0].service("notes").unwrap().tenure.unwrap().epoch > tenure.unwrap().epoch);
         world.restart(0, Some(&backup));
-        (world.seen.restored, world.seen.excused) = (Some(0), world.second + 20);
+        world.seen.restored = Some(0);
         for _ in 0..10 {
             world.tick(1);
         }
@@ -119,5 +121,37 @@ fn a_buyer_restored_from_a_backup_believes_its_own_epochs() {
         done(&world);
         check::orphans(&world, 0, 1);
         check::books(&world, 0, 1);
+    }
+}
+
+/// A buyer restored from before a move away from a partner's machine: the copy there says that it has handed its state
+/// over, under the very epoch that the buyer knows, or its lease was given back. It is not begun anew.
+#[test]
+fn a_buyer_restored_from_before_a_move_asks_whose_state_counts() {
+    for seed in 0..FEW {
+        let mut world = World::new(seed);
+        let long = seed.is_multiple_of(2);
+        ordered(&mut world, |spec| {
+            stateful(true)(spec);
+            spec.policy.mobility.undo_kept = Micros::from_secs(if long { 5 } else { 3_600 });
+        });
+        for _ in 0..10 {
+            world.tick(1);
+        }
+        let backup = world.controllers[0].disk.clone();
+        assert!(world.moves("notes", 12), "seed {seed}");
+        for _ in 0..30 {
+            world.tick(1);
+        }
+        assert_eq!(world.places("notes"), [host(12)], "seed {seed}");
+        world.restart(0, Some(&backup));
+        world.seen.restored = Some(0);
+        for _ in 0..15 {
+            world.tick(1);
+        }
+        let notes = world.controllers[0].service("notes").unwrap();
+        let why = if long { "its buyer has done with it" } else { "frozen" };
+        assert!(notes.reason.contains(why), "seed {seed}: {:?} {}", notes.status, notes.reason);
+        assert_ne!(notes.status, OperatingStatus::Running, "seed {seed}");
     }
 }

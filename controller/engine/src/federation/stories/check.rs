@@ -17,11 +17,8 @@ pub(super) struct Seen {
     pub may_lose: bool,
     /// What forged receipts come to: they are in the chain, and in no honest ledger.
     pub forged: i64,
-    /// Which was restored. Known: what a restored seller's machines run for a buyer that has done with it meanwhile, it
-    /// cannot name any more. What has one owner ends with its owner's lease all the same.
+    /// Which was restored.
     pub restored: Option<usize>,
-    /// Until this second two may run. Known: a buyer that was restored has forgotten whom it gave a lease a moment ago.
-    pub excused: i64,
     /// The service of each copy that there ever was.
     copies: BTreeMap<AssignmentId, ServiceId>,
 }
@@ -48,7 +45,7 @@ pub(super) fn step(world: &mut World) {
     }
     for (service, copies) in running {
         assert!(
-            copies.len() <= 1 || world.second < world.seen.excused,
+            copies.len() <= 1,
             "seed {} second {}: {service} runs {} times: {copies:?}",
             world.seed,
             world.second,
@@ -183,9 +180,6 @@ pub(super) fn orphans(world: &World, buyer: usize, seller: usize) {
     let now = world.now();
     for machine in world.machines.iter().filter(|m| m.home == seller) {
         for id in machine.copies.keys().filter(|id| machine.is_running(**id, now)) {
-            if world.seen.restored == Some(seller) && !machine.is_leased(*id) {
-                continue;
-            }
             assert!(
                 sold.contains(id) || s.model.assignments.contains_key(id),
                 "{at:?}: {id} runs and nobody has leased it"

@@ -159,6 +159,7 @@ impl Controller {
         self.model = self.disk.model.clone();
         self.model.observable_since = self.now;
         self.model.leasing_since = Micros(self.now.0);
+        self.model.ordered_before = self.model.last_order;
         self.model.grace = Patience::default().grace;
         self.up = true;
     }

@@ -36,6 +36,7 @@ impl Controller {
                 fulfilment::advance(draft, service);
             }
             guests(draft, host, &observed);
+            fulfilment::strays(draft, host, &observed);
         });
         machine.desired(&self.told(host), now);
         if let Some(request) = machine.asks(now) {
@@ -48,7 +49,8 @@ impl Controller {
     fn told(&self, host: HostId) -> Vec<Assignment> {
         let own = self.model.assignments_of_host(host);
         let own = own.map(|a| Assignment { id: a.id, epoch: a.epoch, target: a.target, spec: a.spec.clone() });
-        own.chain(desired(&self.model, host, self.now)).collect()
+        let strays = fulfilment::stray_orders(&self.model, host, self.now);
+        own.chain(desired(&self.model, host, self.now)).chain(strays).collect()
     }
 
     fn usage(&mut self, machine: &mut Machine) {
