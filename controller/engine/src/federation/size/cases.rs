@@ -2,11 +2,12 @@
 
 use chandler_protocol::state::{Assignment as Told, Health, ObservedAssignment, Phase, Target};
 use chandler_protocol::usage::UsageRecord;
-use chandler_protocol::{Bytes, Micros, MilliCpu, ServiceId};
+use chandler_protocol::{Bytes, MicroMoney, Micros, MilliCpu, ServiceId};
 
 use super::*;
 use crate::federation::repute::cases::{Place, host, lease, partner, site};
 use crate::federation::sell::{reserve, sweep};
+use crate::federation::word::Qualified;
 use crate::federation::{Chain, Orders, Posted, Taken, Wrong, chain_with, guests, rate_sold, take_orders};
 use crate::market::offer::Offer;
 use crate::placement::example::wish;
