@@ -35,7 +35,7 @@ impl Settled {
         self.after.unwrap_or(start)
     }
 
-    pub(super) fn to_or_end(&self) -> DisputeId {
+    pub(super) fn last_or_end(&self) -> DisputeId {
         let end = DisputeId { partner: PartyId::from_random([0xff; 10]), ours: true, receipt: u64::MAX };
         self.to.unwrap_or(end)
     }
@@ -49,6 +49,6 @@ impl Settled {
         let (from, to) = self.posted_or_ever();
         let within = |at: Timestamp| from <= at && at < to;
         let posted = within(dispute.opened_at) || dispute.decided.as_ref().is_some_and(|d| within(d.at));
-        dispute.id > self.after_or_start() && dispute.id <= self.to_or_end() && posted
+        dispute.id > self.after_or_start() && dispute.id <= self.last_or_end() && posted
     }
 }

@@ -32,7 +32,7 @@ pub(super) async fn put_aside(tx: &mut SqliteConnection, id: &DisputeId) -> Resu
 
 /// The wanted ones, in order of id.
 pub(super) async fn read(pool: &SqlitePool, wanted: &Settled) -> Result<Vec<Dispute>, StoreError> {
-    let (after, to) = (wanted.after_or_start(), wanted.to_or_end());
+    let (after, to) = (wanted.after_or_start(), wanted.last_or_end());
     let (from, until) = wanted.posted_or_ever();
     let bodies: Vec<String> = sqlx::query_scalar(
         "SELECT body FROM settled_disputes WHERE (partner, ours, receipt) > (?, ?, ?) \
