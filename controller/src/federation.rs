@@ -32,6 +32,7 @@ pub use self::client::{CallError, FederationClient};
 pub use self::identity::Identity;
 pub use self::listener::Listener;
 pub use self::peer::Peer;
+pub use self::seller::Brought;
 pub(crate) use self::seller::Part;
 pub use self::trunk::Dialler;
 use crate::link::{Relay, Sessions};
@@ -51,6 +52,8 @@ pub struct Desk {
     pub relay: Arc<Relay>,
     /// Who this controller is, and how it calls others.
     pub federation: Arc<Federation>,
+    /// What content its buyers have brought.
+    pub brought: Brought,
 }
 
 /// This controller among others.

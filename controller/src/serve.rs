@@ -15,7 +15,7 @@ use chandler_protocol::world::{Random, id_bytes};
 
 use crate::api::{self, ApiState};
 use crate::config::{Config, ConfigError};
-use crate::federation::{self, Desk, Dialler, Federation, Identity, Listener};
+use crate::federation::{self, Brought, Desk, Dialler, Federation, Identity, Listener};
 use crate::files;
 use crate::link::identity::{Authority, IdentityError};
 use crate::link::{Link, Relay, Sessions, Shared};
@@ -153,7 +153,8 @@ impl Core {
     pub async fn partners(&self) -> Result<Option<Listener>, ServeError> {
         let Some(address) = self.config.federation else { return Ok(None) };
         let ApiState { writer, blobs, sessions, relay, federation, .. } = self.api.clone();
-        let desk = Desk { writer, blobs, sessions, relay, federation: federation.clone() };
+        let brought = Brought::default();
+        let desk = Desk { writer, blobs, sessions, relay, federation: federation.clone(), brought };
         let bound = Listener::bind(address, desk, self.sockets.as_ref(), &self.reset_key).await;
         let listener = bound.map_err(|e| listen_error(address, e))?;
         let bound = listener.local_addr().map_err(|e| listen_error(address, e))?;

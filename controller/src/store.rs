@@ -6,6 +6,7 @@
 
 pub mod blobs;
 pub mod memory;
+mod settled;
 pub mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ pub mod writer;
 use async_trait::async_trait;
 use chandler_engine::event::Event;
 use chandler_engine::federation::Side;
+use chandler_engine::finance::dispute::Dispute;
 use chandler_engine::finance::receipt::Receipt;
 use chandler_engine::finance::{LedgerCheck, UsageRow};
 use chandler_engine::market::clearing::Clearing;
@@ -23,6 +25,7 @@ use chandler_protocol::{AssignmentId, DecisionId, PartyId, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use settled::Settled;
 pub use writer::{Refused, Writer};
 
 /// What went wrong with the store.
@@ -93,6 +96,8 @@ pub trait Store: Send + Sync {
     ) -> Result<Vec<Receipt>, StoreError>;
     /// Usage rows of who is paid in `[from, to)`, in order of host and sequence.
     async fn earned(&self, owner: PartyId, from: Timestamp, to: Timestamp) -> Result<Vec<UsageRow>, StoreError>;
+    /// Disputes that were settled long ago and are not in the model any more, in order of id.
+    async fn settled_disputes(&self, wanted: &Settled) -> Result<Vec<Dispute>, StoreError>;
     /// Whether the books balance.
     async fn ledger(&self) -> Result<LedgerCheck, StoreError>;
     /// The answer given to an earlier request with this key.

@@ -91,25 +91,9 @@ async fn limits(acme: &Client, inventory: &HostInventory) -> Result<()> {
     ensure!(service.state == OrderState::Completed, "{service:#?}");
     let url = Fleet::url(&acme.service("limited").await?)?;
     let process = chandler_tests::process::of_notes(&url).await?;
-    let limit = memory_limit(process.id)?;
+    let limit = process.memory_limit()?;
     ensure!(limit == Some(128 << 20), "its memory is limited to {limit:?}");
     Ok(())
-}
-
-/// The limit that the kernel holds a process to, in either version of control groups.
-fn memory_limit(id: i32) -> Result<Option<u64>> {
-    let groups = fs::read_to_string(format!("/proc/{id}/cgroup"))?;
-    let limits = groups.lines().filter_map(|line| {
-        let mut parts = line.splitn(3, ':');
-        let (controllers, path) = (parts.nth(1)?, parts.next()?.trim_start_matches('/'));
-        let file = match controllers {
-            "memory" => format!("/sys/fs/cgroup/memory/{path}/memory.limit_in_bytes"),
-            "" => format!("/sys/fs/cgroup/{path}/memory.max"),
-            _ => return None,
-        };
-        fs::read_to_string(file).ok()?.trim().parse().ok()
-    });
-    Ok(limits.min())
 }
 
 /// The inventory against what the kernel says.

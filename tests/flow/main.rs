@@ -24,6 +24,7 @@ mod partner_lies;
 mod partner_order;
 mod partner_prices;
 mod partner_restored;
+mod partner_size;
 mod partner_strangers;
 mod partner_terms;
 mod partner_wire;

@@ -63,6 +63,25 @@ impl Process {
         Ok(fs::read_link(self.path("cwd"))?)
     }
 
+    /// How much memory the kernel lets it have, in either version of control groups; `None`: as much as there is.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn memory_limit(self) -> anyhow::Result<Option<u64>> {
+        let groups = fs::read_to_string(self.path("cgroup"))?;
+        let limits = groups.lines().filter_map(|line| {
+            let mut parts = line.splitn(3, ':');
+            let (controllers, path) = (parts.nth(1)?, parts.next()?.trim_start_matches('/'));
+            let file = match controllers {
+                "memory" => format!("/sys/fs/cgroup/memory/{path}/memory.limit_in_bytes"),
+                "" => format!("/sys/fs/cgroup/{path}/memory.max"),
+                _ => return None,
+            };
+            fs::read_to_string(file).ok()?.trim().parse().ok()
+        });
+        Ok(limits.min())
+    }
+
     /// Sends it, and it alone, a signal.
     ///
     /// # Errors

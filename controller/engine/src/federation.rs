@@ -19,6 +19,7 @@ mod receive;
 mod repute;
 mod restore;
 mod sell;
+mod size;
 mod stock;
 #[cfg(test)]
 mod stories;
@@ -48,8 +49,10 @@ pub(crate) use repute::{CREDIT, CREDIT_UNAGREED, PROVISIONING_HOURS, expected, l
 pub use repute::{Odds, Reputation, month_at_risk, odds, prior};
 pub use restore::{Unrestored, Waiting, forgotten, not_given_again, restored, said};
 pub use sell::{Market, Unsold, close, reserve, sweep};
+pub use size::{Earlier, Size, Sizing, is_resized, not_sized, resize_all, resizing};
+pub(crate) use size::{waiting, waits_for_room};
 pub use supply::supply;
-pub use tenancy::{Tenancy, desired, guest_ways, guests, ways_of};
+pub use tenancy::{Tenancy, desired, guest_ways, guests, retire as retire_tenancies, ways_of};
 pub use term::{Raise, Term};
 pub use watch::{Watch, watched};
 pub use word::{Catalogue, Demand, HostNews, LeaseWord, Lot, LotKind, News, NextRates, Orders, Qualified};

@@ -81,6 +81,12 @@ impl Capacity {
         Self { cpu: self.cpu.min(other.cpu), memory: self.memory.min(other.memory), gpus: self.gpus.min(other.gpus) }
     }
 
+    /// The greater of each.
+    #[must_use]
+    pub fn most(self, other: Self) -> Self {
+        Self { cpu: self.cpu.max(other.cpu), memory: self.memory.max(other.memory), gpus: self.gpus.max(other.gpus) }
+    }
+
     /// Whether `wanted` fits in.
     pub const fn holds(self, wanted: Self) -> bool {
         wanted.cpu.0 <= self.cpu.0 && wanted.memory.0 <= self.memory.0 && wanted.gpus <= self.gpus

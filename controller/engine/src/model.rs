@@ -262,7 +262,7 @@ records! {
     /// How far the receipts with each partner are.
     Chain chains: (PartyId, Side) => Chain, |v: &Chain| (v.partner, v.side), |v: &Chain| format!("{}/{}", v.partner, v.side.as_str());
     /// What partners see differently.
-    Dispute disputes: DisputeId => Dispute, |v: &Dispute| v.id, |v: &Dispute| format!("{}/{}/{}", v.id.partner, if v.id.ours { "ours" } else { "theirs" }, v.id.receipt);
+    Dispute disputes: DisputeId => Dispute, |v: &Dispute| v.id, |v: &Dispute| v.id.key();
     /// Months with partners that were settled.
     Settlement settlements: (PartyId, String) => Settlement, |v: &Settlement| (v.partner, v.month.clone()), |v: &Settlement| format!("{}/{}", v.partner, v.month);
     /// What buyers say about hosts.
@@ -290,6 +290,8 @@ pub enum Change {
     ForgetLease(AssignmentId),
     /// A move that ended long ago is forgotten.
     ForgetMove(MoveId),
+    /// A dispute that was settled long ago is not needed any more. The store keeps it.
+    ForgetDispute(DisputeId),
     /// An API token is gone.
     RemoveToken(TokenId),
     /// Something changed state.
@@ -387,6 +389,9 @@ impl Model {
                 if let Some(old) = self.moves.remove(id) {
                     self.unindex_move(&old);
                 }
+            }
+            Change::ForgetDispute(id) => {
+                self.disputes.remove(id);
             }
             Change::RemoveToken(id) => {
                 self.tokens.remove(id);

@@ -35,7 +35,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// What the conversation with one partner works on.
 #[derive(Debug, Clone)]
-struct Talk {
+pub(super) struct Talk {
     partner: PartyId,
     writer: Writer,
     blobs: Arc<Blobs>,
@@ -76,8 +76,7 @@ pub async fn run(writer: Writer, blobs: Arc<Blobs>, federation: Arc<Federation>)
         for partner in sellers {
             talks.0.entry(partner).or_insert_with(|| {
                 let (writer, blobs, federation) = (writer.clone(), blobs.clone(), federation.clone());
-                let talk = Talk { partner, writer, blobs, federation, sent: Arc::default(), again: Arc::default() };
-                tokio::spawn(talk.run()).abort_handle()
+                tokio::spawn(Talk::new(partner, writer, blobs, federation).run()).abort_handle()
             });
         }
         drop(model);
@@ -106,6 +105,10 @@ fn sellers(model: &Model) -> Vec<PartyId> {
 }
 
 impl Talk {
+    pub(super) fn new(partner: PartyId, writer: Writer, blobs: Arc<Blobs>, federation: Arc<Federation>) -> Self {
+        Self { partner, writer, blobs, federation, sent: Arc::default(), again: Arc::default() }
+    }
+
     async fn run(self) {
         tokio::join!(self.supplied(), self.heard(), self.orders(), self.receipts(), self.disputes());
     }

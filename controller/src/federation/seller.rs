@@ -20,6 +20,7 @@ use chandler_engine::federation::{Lease, Side};
 use chandler_engine::model::Model;
 use chandler_protocol::AssignmentId;
 
+pub use self::content::Brought;
 pub(crate) use self::log::Part;
 pub(super) use self::receipt::{CONTEXT, Countersignature, Receipts, Signed};
 pub(super) use self::restore::{Lost, Restored};
@@ -37,6 +38,7 @@ pub(super) fn routes() -> Router<Arc<Desk>> {
         .route("/federation/v1/hosts/{host}/grants", post(orders::grant))
         .route("/federation/v1/news", get(news::show))
         .route("/federation/v1/content/{digest}", get(content::give).put(content::take))
+        .route("/federation/v1/content/{digest}/brought", get(content::brought))
         .route("/federation/v1/receipts", get(receipt::list))
         .route("/federation/v1/receipts/restored", post(restore::take))
         .route("/federation/v1/receipts/countersigned", post(receipt::countersign))

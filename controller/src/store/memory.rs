@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use chandler_engine::event::Event;
 use chandler_engine::federation::Side;
-use chandler_engine::finance::dispute::DisputeId;
+use chandler_engine::finance::dispute::{Dispute, DisputeId};
 use chandler_engine::finance::receipt::Receipt;
 use chandler_engine::finance::{self, Entry, LedgerCheck, UsageRow};
 use chandler_engine::market::clearing::Clearing;
@@ -15,7 +15,7 @@ use chandler_engine::model::{Answer, Change, Model, Record};
 use chandler_engine::placement::Decision;
 use chandler_protocol::{AssignmentId, DecisionId, HostId, PartyId, Timestamp};
 
-use super::{EventFilter, Store, StoreError};
+use super::{EventFilter, Settled, Store, StoreError};
 
 /// A store in memory.
 #[derive(Debug, Default)]
@@ -32,6 +32,7 @@ struct Kept {
     answers: BTreeMap<(String, String), Answer>,
     /// What was posted with each step of a dispute, once.
     contested: BTreeMap<(DisputeId, usize), Vec<Entry>>,
+    settled: BTreeMap<DisputeId, Dispute>,
 }
 
 impl MemoryStore {
@@ -79,6 +80,11 @@ impl Store for MemoryStore {
         let mut kept = self.kept();
         kept.check(changes)?;
         for change in changes {
+            if let Change::ForgetDispute(id) = change
+                && let Some(dispute) = kept.model.disputes.get(id).map(|d| d.as_ref().clone())
+            {
+                kept.settled.insert(*id, dispute);
+            }
             kept.model.apply(change);
             match change {
                 Change::Event(e) => kept.events.push(e.clone()),
@@ -163,10 +169,16 @@ impl Store for MemoryStore {
         Ok(self.kept().usage.values().filter(of).cloned().collect())
     }
 
+    async fn settled_disputes(&self, wanted: &Settled) -> Result<Vec<Dispute>, StoreError> {
+        let limit = wanted.limit as usize;
+        Ok(self.kept().settled.values().filter(|d| wanted.wants(d)).take(limit).cloned().collect())
+    }
+
     async fn ledger(&self) -> Result<LedgerCheck, StoreError> {
         let kept = self.kept();
         let rows = kept.usage.values().map(|row| (row.clone(), finance::postings(row)));
-        let contested = kept.model.disputes.values().flat_map(|dispute| {
+        let disputes = kept.model.disputes.values().map(AsRef::as_ref).chain(kept.settled.values());
+        let contested = disputes.flat_map(|dispute| {
             let steps = dispute.postings().into_iter().zip(0..);
             steps.map(|(p, step)| (p, kept.contested.get(&(dispute.id, step)).cloned().unwrap_or_default()))
         });

@@ -1,6 +1,7 @@
 //! The embedded store: SQLite in one file, write-ahead log, every commit synced to the disk before it is acknowledged.
 
 mod ledger;
+mod settled;
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chandler_engine::event::Event;
 use chandler_engine::federation::Side;
+use chandler_engine::finance::dispute::Dispute;
 use chandler_engine::finance::receipt::Receipt;
 use chandler_engine::finance::{LedgerCheck, UsageRow};
 use chandler_engine::market::clearing::Clearing;
@@ -18,7 +20,7 @@ use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
-use super::{EventFilter, Json, Store, StoreError};
+use super::{EventFilter, Json, Settled, Store, StoreError};
 
 /// Connections for reading beside the one that writes.
 const CONNECTIONS: u32 = 4;
@@ -226,6 +228,10 @@ impl Store for SqliteStore {
         bodies.iter().map(|b| Json.decode(b)).collect()
     }
 
+    async fn settled_disputes(&self, wanted: &Settled) -> Result<Vec<Dispute>, StoreError> {
+        settled::read(&self.pool, wanted).await
+    }
+
     async fn ledger(&self) -> Result<LedgerCheck, StoreError> {
         let mut tx = self.pool.begin().await?;
         ledger::check(&mut tx).await
@@ -287,6 +293,7 @@ async fn write(tx: &mut SqliteConnection, change: &Change) -> Result<(), StoreEr
         Change::ForgetMove(id) => {
             sqlx::query("DELETE FROM moves WHERE key = ?").bind(id.to_string()).execute(tx).await?;
         }
+        Change::ForgetDispute(id) => settled::put_aside(tx, id).await?,
         Change::RemoveToken(id) => {
             sqlx::query("DELETE FROM tokens WHERE key = ?").bind(id.to_string()).execute(tx).await?;
         }

@@ -1,7 +1,8 @@
-//! Forgets what is no longer needed: answers to old requests, and assignments that ended long ago.
+//! Forgets what is no longer needed: answers to old requests, and assignments and leases that ended long ago.
 
 use std::time::Duration;
 
+use chandler_engine::federation;
 use chandler_engine::model::Change;
 use chandler_protocol::{Micros, Timestamp};
 
@@ -32,6 +33,7 @@ pub(super) async fn run(writer: &Writer) {
             for id in over {
                 draft.put(Change::ForgetLease(id));
             }
+            federation::retire_tenancies(draft);
             Ok::<_, ()>(())
         });
         if forgotten.await.is_err() {

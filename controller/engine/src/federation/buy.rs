@@ -8,13 +8,14 @@ use chandler_protocol::{AssignmentId, HostId, MicroMoney, PartyId, Timestamp};
 
 use super::lease::{Closed, Lease, LeaseState, Party, Side};
 use super::repute;
+use super::size;
 use super::term;
 use super::watch::Watch;
 use super::word::{Demand, LeaseWord, Orders, Qualified};
 use crate::draft::Draft;
 use crate::event::Noun;
 use crate::finance::AMOUNT_MAX;
-use crate::fleet::{Host, LotTerms};
+use crate::fleet::{Capacity, Host, LotTerms};
 use crate::fulfilment;
 use crate::model::Model;
 use crate::movement::{Move, MoveKind};
@@ -55,6 +56,8 @@ pub fn demand(model: &Model, assignment: &Assignment, decided: Option<&Decision>
         wanted: assignment.reserved,
         cap: cap(model, service, assignment),
         candidates: hosts.into_iter().map(|host| Qualified { host, extra: MicroMoney(0) }).collect(),
+        epoch: 0,
+        turn: 0,
     })
 }
 
@@ -102,7 +105,8 @@ fn hosts_of(model: &Model, partner: PartyId) -> impl Iterator<Item = HostId> + '
     sites.flat_map(|s| model.hosts_of(s.id)).map(|h| h.id)
 }
 
-/// What each host of a partner that has leases of ours shall do, without a generation; in order of host.
+/// What each host of a partner that has leases of ours shall do, without a generation; in order of host. One where a lease
+/// is not as large yet as what shall run under it is left out: what was said before goes on to hold there.
 pub fn wanted(model: &Model, partner: PartyId) -> BTreeMap<HostId, Orders> {
     let mut all = BTreeMap::new();
     for host in hosts_of(model, partner) {
@@ -114,7 +118,7 @@ pub fn wanted(model: &Model, partner: PartyId) -> BTreeMap<HostId, Orders> {
             spec: a.spec.clone(),
         });
         let assignments: Vec<_> = told.collect();
-        if assignments.is_empty() {
+        if assignments.is_empty() || !assignments.iter().all(|a| size::is_sized(model, a.id)) {
             continue;
         }
         let mut ways = way::ways(model, host);
@@ -197,13 +201,14 @@ fn party(model: &Model, id: PartyId) -> String {
 
 fn go_on(draft: &mut Draft<'_>, lease: &Lease, word: &LeaseWord) -> Result<(), String> {
     let rates = [lease.rates, lease.rates_to_come()];
-    if !rates.contains(&word.rates) || word.host != lease.host || word.capacity != lease.capacity {
+    if !rates.contains(&word.rates) || word.host != lease.host {
         return Err(format!("{}: what was agreed does not change while it lasts", word.id));
     }
     if word.state == LeaseState::Reclaiming {
         let at = word.ends_in.map_or(draft.now, |left| draft.now.after(left));
         reclaimed(draft, lease.host, Some(at));
     }
+    let lease = &size::heard(draft, lease, word)?;
     term::hear(draft, lease, word);
     let Some(lease) = draft.model.leases.get(&word.id).cloned() else { return Ok(()) };
     if lease.state == word.state || !lease.state.may_become(word.state) {
@@ -257,19 +262,22 @@ pub fn reclaimed(draft: &mut Draft<'_>, host: HostId, at: Option<Timestamp>) {
 pub fn refuse(draft: &mut Draft<'_>, id: AssignmentId, why: &str) {
     let Some(assignment) = draft.model.assignments.get(&id).cloned() else { return };
     let releasing = assignment.state == AllocationState::Releasing;
-    // Until its home says again what it has, it has no more than what is leased.
-    full(draft, &assignment);
     lost(draft, id, why);
+    // Until its home says again what it has, it has no more than what is leased. What waits there with its state stays.
+    let held = draft.model.reserved.get(&assignment.host).copied().unwrap_or_default();
+    let stays = draft.model.assignments.get(&id).is_some_and(|a| a.state != AllocationState::Releasing);
+    let left = draft.model.assignments.get(&id).filter(|_| !stays).map_or_else(Default::default, |a| a.reserved);
+    full(draft, assignment.host, held.minus(left));
     if !releasing {
         fulfilment::unserved(draft, assignment.service, why);
     }
 }
 
-/// There is no more room on a host than what is used of it.
-fn full(draft: &mut Draft<'_>, refused: &Assignment) {
-    let Some(host) = draft.model.hosts.get(&refused.host).cloned() else { return };
-    let Some(inventory) = host.inventory.clone() else { return };
-    let held = draft.model.reserved.get(&host.id).copied().unwrap_or_default().minus(refused.reserved);
+/// There is no more room on a host than what is held of it.
+pub(super) fn full(draft: &mut Draft<'_>, host: HostId, held: Capacity) {
+    let Some(host) = draft.model.hosts.get(&host).cloned() else { return };
+    let Some(mut inventory) = host.inventory.clone() else { return };
+    inventory.gpus.truncate(held.gpus as usize);
     let offered = Offered { cpu: held.cpu, memory: held.memory, ..inventory.offered };
     draft.put(Host { inventory: Some(HostInventory { offered, ..inventory }), ..host.as_ref().clone() });
 }

@@ -110,7 +110,7 @@ pub struct Lease {
     pub service: ServiceId,
     /// Its name, for people and statements.
     pub label: String,
-    /// How much.
+    /// How much, from the epoch on that [`super::size`] keeps.
     pub capacity: Capacity,
     /// What is paid, pinned when it was made but for what is announced ([`super::term`]). Of [`Side::Sold`]: by the buyer;
     /// the site's owner gets the same.
@@ -149,7 +149,10 @@ impl Lease {
     /// What it takes of a host of this controller.
     pub fn taken(&self) -> Capacity {
         let takes = self.side == Side::Sold && self.is_open() && !self.idle;
-        if takes { self.capacity } else { Capacity::default() }
+        if !takes {
+            return Capacity::default();
+        }
+        self.watch.size.still.map_or(self.capacity, |still| still.most(self.capacity))
     }
 
     /// What its usage is rated by. A seller adds nothing to the rates that were agreed.
@@ -159,7 +162,7 @@ impl Lease {
             margin_percent: 0,
             management_hour: chandler_protocol::MicroMoney(0),
         };
-        Tariff { epoch, reserved: self.capacity, rates: self.rates, price, metered: self.metered }
+        Tariff { epoch, reserved: self.capacity_at(epoch), rates: self.rates, price, metered: self.metered }
     }
 
     /// The same in another state; `None` where that is no way to go.

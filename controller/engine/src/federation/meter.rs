@@ -58,7 +58,8 @@ pub(super) fn rate_now(draft: &mut Draft<'_>, host: HostId, record: &UsageRecord
         amount: charge.cost,
     };
     receipt(draft, lease.partner, used)?;
-    draft.put(Lease { metered: Micros(lease.metered.0.saturating_add(running.0)), ..lease.clone() });
+    let metered = Micros(lease.metered.0.saturating_add(running.0));
+    draft.put(Lease { metered, ..lease.metered_under(record.epoch) });
     Some(UsageRow {
         host,
         sequence: record.sequence,

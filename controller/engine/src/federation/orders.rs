@@ -158,14 +158,15 @@ fn check(
     assignment: &Assignment,
 ) -> Result<Lease, Wrong> {
     let lease = sold_to(&draft.model, buyer, host, assignment.id).ok_or(Wrong::Unleased)?;
-    if !lease.capacity.holds(Capacity::of_limits(assignment.spec.limits)) {
+    let runs = runs(assignment.target);
+    // What is to end needs no room, however much it wanted.
+    if runs && !lease.capacity_at(assignment.epoch).holds(Capacity::of_limits(assignment.spec.limits)) {
         return Err(Wrong::Limits);
     }
     let before = known.into_iter().flat_map(|k| k.orders.assignments.iter().chain(&k.left));
     if before.filter(|b| b.id == assignment.id).any(|b| b.epoch > assignment.epoch) {
         return Err(Wrong::Older);
     }
-    let runs = runs(assignment.target);
     if runs && lease.idle && !has_room(&draft.model, lease) {
         return Err(Wrong::NoRoom);
     }

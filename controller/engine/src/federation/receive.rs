@@ -143,7 +143,7 @@ fn own_view(draft: &Draft<'_>, partner: PartyId, used: &LeasedUse) -> OwnView {
         metered: lease.metered,
         metered_total: lease.watch.believed,
         observed: Some(lease.watch.longest(end.since(lease.made_at))),
-        reserved: lease.capacity,
+        reserved: lease.capacity_at(used.epoch),
         rates: lease.rates,
     }
 }
@@ -170,9 +170,9 @@ fn row(draft: &mut Draft<'_>, partner: PartyId, used: &LeasedUse, verdict: Verdi
     let lease = lease_of(&draft.model, partner, used)?;
     let running = verdict.running();
     let believed = Micros(lease.watch.believed.0.saturating_add(running.0));
-    let watch = Watch { believed, epoch: used.epoch, ..lease.watch.clone() };
     let metered = Micros(lease.metered.0.saturating_add(used.running.0));
-    draft.put(Lease { metered, watch, ..lease.as_ref().clone() });
+    let next = lease.metered_under(used.epoch);
+    draft.put(Lease { metered, watch: Watch { believed, ..next.watch.clone() }, ..next });
     if running.0 <= 0 && verdict.agreed().0 <= 0 {
         return None;
     }
@@ -219,7 +219,13 @@ fn charged(
     let earlier = open.and_then(|a| a.previous.clone()).filter(|t| used.epoch <= t.epoch);
     let is_earlier = earlier.is_some();
     let (price, before) = earlier.map_or((closed.price.clone(), closed.metered), |t| (t.price, t.metered));
-    let tariff = Tariff { epoch: used.epoch, reserved: lease.capacity, rates: lease.rates, price, metered: before };
+    let tariff = Tariff {
+        epoch: used.epoch,
+        reserved: lease.capacity_at(used.epoch),
+        rates: lease.rates,
+        price,
+        metered: before,
+    };
     let metered = Micros(before.0.saturating_add(running.0));
     let metered_total = Micros(closed.metered_total.0.saturating_add(running.0));
     match open {

@@ -159,6 +159,10 @@ fn enter(draft: &mut Draft<'_>, buyer: PartyId, site: &Site, used: &LeasedUse) {
 /// A lease as it was after this use.
 fn metered(lease: &Lease, used: &LeasedUse) -> Lease {
     let metered = Micros(used.before.0.saturating_add(used.running.0)).max(lease.metered);
+    // Its size is known by what was paid for it.
+    let was = lease.capacity_at(used.epoch) == used.reserved;
+    let lease = &if was { lease.clone() } else { lease.resized(used.reserved, used.epoch, lease.watch.size.turn) }
+        .metered_under(used.epoch);
     // It lasted at least as long as it ran: else nothing more of it would be believed.
     let began = Timestamp(used.at.0.saturating_sub(metered.0));
     let term = &lease.watch.term;
@@ -220,6 +224,8 @@ pub fn forgotten(
             wanted: l.capacity,
             cap: Hourly::new(l.capacity).cost(l.rates),
             candidates: vec![Qualified { host: l.host, extra: MicroMoney(0) }],
+            epoch: 0,
+            turn: 0,
         };
         (l.id, demand)
     });

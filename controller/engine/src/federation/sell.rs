@@ -8,6 +8,7 @@ use super::catalogue::{book, leaving, offer_of};
 use super::lease::{Closed, Lease, LeaseState, Party, Side};
 use super::repute::{self, sold};
 use super::restore::asked_again;
+use super::size;
 use super::stock;
 use super::tenancy::Tenancy;
 use super::term;
@@ -52,11 +53,14 @@ pub enum Unsold {
     Over(String),
     /// No lot fits, and why, in one sentence.
     NothingFits(String),
+    /// There is no lease of this id that could become larger or smaller.
+    Unknown,
     /// Its market was never set up.
     NoMarket,
 }
 
-/// Clears a demand and reserves what it won. The same demand again gives the same lease. Says whether it is new.
+/// Clears a demand and reserves what it won. The same demand again gives the same lease; one that names an epoch is about
+/// the size of a lease. Says whether it is new.
 ///
 /// # Errors
 /// See [`Unsold`].
@@ -66,6 +70,9 @@ pub fn reserve(
     id: AssignmentId,
     demand: &Demand,
 ) -> Result<(Lease, bool), Unsold> {
+    if demand.epoch > 0 {
+        return size::resize(draft, buyer, id, demand).map(|lease| (lease, false));
+    }
     let fingerprint = fingerprint(demand);
     if let Some(known) = draft.model.leases.get(&id).cloned() {
         let is_theirs = known.side == Side::Sold && known.partner == buyer.party;
@@ -115,6 +122,16 @@ pub fn reserve(
 /// The record of the clearing of a demand.
 fn cleared(draft: &mut Draft<'_>, buyer: &Partner, id: AssignmentId, demand: &Demand) -> Result<Clearing, Unsold> {
     let market = draft.model.market.get(&()).cloned().ok_or(Unsold::NoMarket)?;
+    let wanted = sound(buyer, id, demand)?;
+    let lots = book(&draft.model, demand.candidates.iter().map(|c| c.host), demand.wanted, draft.now);
+    let call = Call { rule: market.rule, seed: market.seed, at: draft.now, previous: market.head };
+    let record = clear(&call, &wanted, &Book::open(lots)).map_err(|e| Unsold::Demand(e.field, e.what))?;
+    draft.put(Market { head: record.hash, cleared: market.cleared + 1, ..market.as_ref().clone() });
+    Ok(record)
+}
+
+/// A demand in the words of the market, if it can be cleared.
+pub(super) fn sound(buyer: &Partner, id: AssignmentId, demand: &Demand) -> Result<Cleared, Unsold> {
     let wanted = Cleared {
         id,
         buyer: buyer.party,
@@ -127,11 +144,7 @@ fn cleared(draft: &mut Draft<'_>, buyer: &Partner, id: AssignmentId, demand: &De
         same: Vec::new(),
     };
     wanted.check().map_err(|e| Unsold::Demand(e.field, e.what))?;
-    let lots = book(&draft.model, demand.candidates.iter().map(|c| c.host), demand.wanted, draft.now);
-    let call = Call { rule: market.rule, seed: market.seed, at: draft.now, previous: market.head };
-    let record = clear(&call, &wanted, &Book::open(lots)).map_err(|e| Unsold::Demand(e.field, e.what))?;
-    draft.put(Market { head: record.hash, cleared: market.cleared + 1, ..market.as_ref().clone() });
-    Ok(record)
+    Ok(wanted)
 }
 
 /// What tells one demand from another: the same id must mean the same thing.

@@ -7,6 +7,7 @@ mod backup;
 mod buyer;
 mod check;
 mod controller;
+mod grow;
 mod home;
 mod late;
 mod lies;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::Said;
 use super::lease::{Lease, Side};
+use super::size;
 use super::word::Orders;
 use crate::draft::Draft;
 use crate::model::Model;
@@ -124,6 +125,7 @@ pub fn guests(draft: &mut Draft<'_>, host: HostId, observed: &[ObservedAssignmen
         if idle != lease.idle {
             draft.put(Lease { idle, ..lease.as_ref().clone() });
         }
+        size::seen(draft, seen.id, seen.epoch, rests);
         if seen.phase == Phase::Wiped {
             no_longer_left(draft, host, lease.partner, seen.id);
         }
@@ -141,6 +143,18 @@ fn no_longer_left(draft: &mut Draft<'_>, host: HostId, buyer: PartyId, id: Assig
     if tenancy.left.iter().any(|a| a.id == id) {
         let left = tenancy.left.iter().filter(|a| a.id != id).cloned().collect();
         draft.put(Tenancy { left, ..tenancy.as_ref().clone() });
+    }
+}
+
+/// Forgets what buyers left behind under leases that are forgotten: nothing of it is told to anybody any more, and an agent
+/// that never came back cannot say that it has wiped it.
+pub fn retire(draft: &mut Draft<'_>) {
+    let is_known = |a: &Assignment| draft.model.leases.contains_key(&a.id);
+    let long = draft.model.tenancies.values().filter(|t| !t.left.iter().all(is_known));
+    let next =
+        long.map(|t| Tenancy { left: t.left.iter().filter(|a| is_known(a)).cloned().collect(), ..t.as_ref().clone() });
+    for tenancy in next.collect::<Vec<_>>() {
+        draft.put(tenancy);
     }
 }
 

@@ -97,7 +97,7 @@ impl Lease {
 }
 
 /// Whether `to` comes to more than `from` for what is leased.
-fn is_raise(lease: &Lease, from: Rates, to: Rates) -> bool {
+pub(super) fn is_raise(lease: &Lease, from: Rates, to: Rates) -> bool {
     let hour = Hourly::new(lease.capacity);
     hour.cost(to) > hour.cost(from)
 }

@@ -6,6 +6,7 @@ use chandler_protocol::{AssignmentId, HostId, Micros, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::lease::{Lease, Side};
+use super::size::Size;
 use super::term::Term;
 use crate::draft::Draft;
 
@@ -17,13 +18,13 @@ const LATE: Micros = Micros::from_secs(5);
 /// favour.
 const KEPT_EACH: Micros = Micros::from_secs(60);
 
-/// What one side knows of its lease; all but the term is the buyer's.
+/// What one side knows of its lease; all but the term, the size and the epoch is the buyer's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Watch {
     /// Running time of the receipts that was believed.
     pub believed: Micros,
-    /// The epoch of the last receipt taken.
+    /// The epoch of the last receipt taken, or made.
     pub epoch: u64,
     /// For how long it was seen not to run. Time in which nothing was seen is no part of it: it proves nothing.
     pub rested: Micros,
@@ -35,6 +36,8 @@ pub struct Watch {
     pub term: Term,
     /// Its seller claimed an epoch that was never given out.
     pub claimed: bool,
+    /// How large it was before, and shall be.
+    pub size: Size,
 }
 
 /// A time in which every look found that nothing ran.

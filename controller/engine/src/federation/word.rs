@@ -114,6 +114,18 @@ pub struct Demand {
     pub cap: MicroMoney,
     /// The hosts that would do, by the buyer's own rules; at most [`crate::market::demand::CANDIDATES_MAX`].
     pub candidates: Vec<Qualified>,
+    /// 0: it is asked for the first time. Otherwise what is leased already shall be as large as `wanted` from this epoch of
+    /// the assignment on; of the rest nothing changes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: u64,
+    /// Counts the sizes that were asked for: a word that a later one has overtaken changes nothing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub turn: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A host that would do.
@@ -136,6 +148,12 @@ pub struct LeaseWord {
     pub host: HostId,
     /// How much.
     pub capacity: Capacity,
+    /// From which epoch of the assignment on. 0: it never was otherwise.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: u64,
+    /// The demand by which it has this size, by [`Demand::turn`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub turn: u64,
     /// What is paid.
     pub rates: Rates,
     /// How it is.

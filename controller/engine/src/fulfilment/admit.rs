@@ -8,6 +8,7 @@ use chandler_protocol::{AgreementId, ServiceId, Timestamp};
 
 use crate::draft::Draft;
 use crate::event::Noun;
+use crate::federation;
 use crate::model::Change;
 use crate::order::{Action, ItemSpec, Order, OrderState};
 use crate::placement::{Outcome, Refusal};
@@ -156,6 +157,10 @@ fn modify(draft: &mut Draft<'_>, order: &Arc<Order>) {
         draft.put(Change::Decision(Arc::new(decision)));
         return refuse(draft, order, outcome);
     }
+    // What is leased has to become as large first: an amendment that is not given changes nothing.
+    if federation::waits_for_room(draft, order, &changed, &outcome) {
+        return;
+    }
     if amended {
         amend(draft, &agreement, terms.clone(), &order.by);
     }
@@ -225,7 +230,7 @@ fn find(draft: &mut Draft<'_>, order: &Arc<Order>) -> Option<Arc<Service>> {
             None
         }
         Some(s) => {
-            supersede(draft, &s);
+            supersede(draft, &s, order);
             Some(s)
         }
     }
@@ -239,9 +244,12 @@ fn is_being_added(draft: &Draft<'_>, service: &Service) -> bool {
 }
 
 /// A later order ends whatever was being done to the service.
-fn supersede(draft: &mut Draft<'_>, service: &Service) {
-    if let Some(earlier) = service.pending_order.and_then(|id| draft.model.orders.get(&id).cloned()) {
-        draft.order_to(&earlier, OrderState::Cancelled, "superseded by a later order");
+fn supersede(draft: &mut Draft<'_>, service: &Service, order: &Order) {
+    let waiting = federation::waiting(&draft.model, service.id, order.id);
+    for earlier in waiting.into_iter().chain(service.pending_order) {
+        if let Some(earlier) = draft.model.orders.get(&earlier).cloned() {
+            draft.order_to(&earlier, OrderState::Cancelled, "superseded by a later order");
+        }
     }
 }
 

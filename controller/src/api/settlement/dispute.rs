@@ -22,6 +22,7 @@ use crate::api::idempotency::{Begun, Post, begin};
 use crate::api::page::Wanted;
 use crate::api::reply::{Answer, OK, Reply};
 use crate::api::{Api, Shared, partner, party};
+use crate::store::Settled;
 
 /// States that can be asked for.
 const STATES: [DisputeState; 4] =
@@ -41,7 +42,16 @@ pub(in crate::api) async fn list(State(api): Api, uri: Uri) -> Answer {
             && state.is_none_or(|s| s == d.state)
             && with.is_none_or(|partner| partner == d.id.partner)
     });
-    Reply::json(OK, &wanted.take(disputes, |d| d.id.to_string(), |d| shown(&model, d)))
+    // What was settled long ago is read from the store; one more than a page holds tells that there is another.
+    let limit = u32::try_from(wanted.limit()).unwrap_or(u32::MAX).saturating_add(1);
+    let old = with.map_or(Settled { after, ..Settled::all(limit) }, |partner| Settled::with(partner, after, limit));
+    let is_asked = state.is_none_or(|s| s == DisputeState::Closed);
+    let settled = if is_asked { api.writer.store().settled_disputes(&old).await? } else { Vec::new() };
+    let mut all: Vec<&Dispute> = disputes.map(AsRef::as_ref).take(limit as usize).chain(&settled).collect();
+    all.sort_by_key(|d| d.id);
+    // Put aside between the two looks.
+    all.dedup_by_key(|d| d.id);
+    Reply::json(OK, &wanted.take(all.into_iter(), |d| d.id.to_string(), |d| shown(&model, d)))
 }
 
 fn state(text: &str) -> Result<DisputeState, Failure> {
@@ -55,8 +65,14 @@ fn state(text: &str) -> Result<DisputeState, Failure> {
     params(("id" = String, Path, description = "id")), responses((status = 200, body = Shown)))]
 pub(in crate::api) async fn show(State(api): Api, Path(id): Path<String>) -> Answer {
     let model = api.writer.snapshot();
-    let known = id.parse::<DisputeId>().ok().and_then(|id| model.disputes.get(&id));
-    Reply::json(OK, &shown(&model, known.ok_or_else(|| not_found("dispute", &id))?))
+    let parsed: DisputeId = id.parse().map_err(|_| not_found("dispute", &id))?;
+    if let Some(known) = model.disputes.get(&parsed) {
+        return Reply::json(OK, &shown(&model, known));
+    }
+    let before = DisputeId { receipt: parsed.receipt.saturating_sub(1), ..parsed };
+    let one = Settled { after: Some(before), to: Some(parsed), ..Settled::all(1) };
+    let settled = api.writer.store().settled_disputes(&one).await?;
+    Reply::json(OK, &shown(&model, settled.first().ok_or_else(|| not_found("dispute", &id))?))
 }
 
 #[utoipa::path(post, path = "/api/v1/disputes/{id}/say", tag = "settlement", request_body = DisputeSay,

@@ -1,12 +1,14 @@
 //! A month with a partner: what both owe each other, in one sum, and that it was paid.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{Path, Request, State};
 use chandler_api::problem::{NOT_MATCHED, Problem};
 use chandler_api::settlement::{Direction as ShownDirection, Settlement as Shown};
 use chandler_api::value::{Money, Time};
 use chandler_engine::event::Noun;
 use chandler_engine::federation::Side;
-use chandler_engine::finance::dispute::DisputeId;
+use chandler_engine::finance::dispute::{Dispute, DisputeId};
 use chandler_engine::finance::month_range;
 use chandler_engine::finance::netting::{Countersigned, Direction, Settlement, SettlementState, net};
 use chandler_engine::finance::receipt::Receipt;
@@ -18,6 +20,7 @@ use crate::api::error::{Failure, not_found};
 use crate::api::idempotency::{Begun, begin_bodiless};
 use crate::api::reply::{Answer, OK, Reply};
 use crate::api::{Api, Shared, partner, party};
+use crate::store::Settled;
 
 #[utoipa::path(get, path = "/api/v1/partners/{reference}/settlements/{month}", tag = "settlement",
     params(("reference" = String, Path, description = "name or id"), ("month" = String, Path, description = "as 2026-11")),
@@ -79,6 +82,8 @@ fn missing(found: &Settlement) -> String {
 struct Receipts {
     sold: Vec<Receipt>,
     bought: Vec<Receipt>,
+    /// Their disputes that were settled long ago.
+    settled: BTreeMap<DisputeId, Dispute>,
 }
 
 impl Receipts {
@@ -87,7 +92,15 @@ impl Receipts {
         let store = api.writer.store();
         let sold = store.receipts_within(partner, Side::Sold, from, to).await?;
         let bought = store.receipts_within(partner, Side::Bought, from, to).await?;
-        Ok(Self { sold, bought })
+        let mut settled = Vec::new();
+        for (ours, receipts) in [(true, &sold), (false, &bought)] {
+            let (Some(first), Some(last)) = (receipts.first(), receipts.last()) else { continue };
+            let of = |receipt| DisputeId { partner, ours, receipt };
+            let (after, to) = (Some(of(first.number.saturating_sub(1))), Some(of(last.number)));
+            settled.extend(store.settled_disputes(&Settled { after, to, ..Settled::all(u32::MAX) }).await?);
+        }
+        let settled = settled.into_iter().map(|d| (d.id, d)).collect();
+        Ok(Self { sold, bought, settled })
     }
 
     /// What they come to; what was paid stays as it was.
@@ -97,22 +110,29 @@ impl Receipts {
         }
         let of = |side, receipts: &[Receipt]| -> Vec<Countersigned> {
             let signed = model.chains.get(&(partner, side)).map_or(0, |c| c.countersigned());
-            receipts.iter().map(|r| countersigned(model, partner, side, signed, r)).collect()
+            receipts.iter().map(|r| self.countersigned(model, partner, side, signed, r)).collect()
         };
         net(partner, month, now, &of(Side::Sold, &self.sold), &of(Side::Bought, &self.bought))
     }
-}
 
-fn countersigned(model: &Model, partner: PartyId, side: Side, signed: u64, receipt: &Receipt) -> Countersigned {
-    let id = DisputeId { partner, ours: side == Side::Sold, receipt: receipt.number };
-    let dispute = model.disputes.get(&id);
-    Countersigned {
-        number: receipt.number,
-        at: receipt.used.at,
-        amount: receipt.used.amount,
-        is_countersigned: receipt.number <= signed,
-        contested: dispute.map(|d| d.hold.contested).unwrap_or_default(),
-        decided: dispute.and_then(|d| d.decided.as_ref()).map(|d| d.to_seller),
+    fn countersigned(
+        &self,
+        model: &Model,
+        partner: PartyId,
+        side: Side,
+        signed: u64,
+        receipt: &Receipt,
+    ) -> Countersigned {
+        let id = DisputeId { partner, ours: side == Side::Sold, receipt: receipt.number };
+        let dispute = model.disputes.get(&id).map(AsRef::as_ref).or_else(|| self.settled.get(&id));
+        Countersigned {
+            number: receipt.number,
+            at: receipt.used.at,
+            amount: receipt.used.amount,
+            is_countersigned: receipt.number <= signed,
+            contested: dispute.map(|d| d.hold.contested).unwrap_or_default(),
+            decided: dispute.and_then(|d| d.decided.as_ref()).map(|d| d.to_seller),
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::api::error::{Failure, Fields, not_found};
 use crate::api::page::Wanted;
 use crate::api::reply::{Answer, OK, Reply};
 use crate::api::{Api, party, site};
+use crate::store::Settled;
 
 #[utoipa::path(get, path = "/api/v1/statements", tag = "settlement", params(StatementQuery),
     description = "Made anew from the books with each call. Who earned nothing in the month is left out, unless asked for by \
@@ -37,10 +38,13 @@ pub(in crate::api) async fn list(State(api): Api, caller: Caller, uri: Uri) -> A
     fields.finish()?;
     let Some((from, to)) = range else { return Err(not_found("month", &month)) };
     let payees = payees(&model, caller, asked.payee.as_deref())?;
+    let posted = Settled { posted: Some((from, to)), ..Settled::all(u32::MAX) };
+    let settled = api.writer.store().settled_disputes(&posted).await.map_err(Failure::from)?;
     let mut found = Vec::new();
     for payee in payees.into_iter().filter(|p| after.is_none_or(|a| *p > a)) {
         let rows = api.writer.store().earned(payee, from, to).await.map_err(Failure::from)?;
-        let made = statement(payee, &month, now, &rows, model.disputes.values().map(AsRef::as_ref));
+        let disputes = model.disputes.values().map(AsRef::as_ref).chain(&settled);
+        let made = statement(payee, &month, now, &rows, disputes);
         if asked.payee.is_some() || !made.lines.is_empty() || !made.corrections.is_empty() {
             found.push(made);
         }

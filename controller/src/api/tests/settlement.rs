@@ -179,6 +179,57 @@ async fn a_dispute_is_talked_about_and_decided() {
     world.get(ACME, &path).await.refused("E0121");
 }
 
+/// Out of memory it is still on every page on which it was.
+#[tokio::test]
+async fn a_dispute_that_was_settled_long_ago_is_still_shown_and_counted() {
+    let world = world().await;
+    let waive = json!({ "toSeller": money(0) });
+    world.post(OPERATOR, &format!("/api/v1/disputes/{}/decide", id()), waive).await.expect(200);
+    let id = id();
+    world
+        .writer
+        .transact("timer", |draft| {
+            let known = draft.model.disputes.values().next().unwrap().close(draft.now).unwrap();
+            draft.put(known);
+            Ok::<_, ()>(())
+        })
+        .await
+        .unwrap();
+    let pages = [
+        format!("/api/v1/disputes/{id}"),
+        "/api/v1/disputes".to_owned(),
+        "/api/v1/disputes?partner=nova&state=closed&limit=1".to_owned(),
+        "/api/v1/disputes?state=open".to_owned(),
+        "/api/v1/partners/nova/settlements/2026-10".to_owned(),
+        "/api/v1/statements?month=2026-10&payee=home".to_owned(),
+        "/api/v1/ledger/check".to_owned(),
+    ];
+    let read = async || {
+        let mut all = Vec::new();
+        for page in &pages {
+            let mut shown = world.get(OPERATOR, page).await.expect(200);
+            if let Some(item) = shown.pointer_mut("/items/0").and_then(Value::as_object_mut) {
+                item.remove("madeAt");
+            }
+            shown.as_object_mut().unwrap().remove("madeAt");
+            all.push(shown);
+        }
+        all
+    };
+    let before = read().await;
+    assert_eq!((&before[1]["items"][0]["state"], &before[3]["items"]), (&json!("closed"), &json!([])));
+    let forget = |draft: &mut Draft<'_>| {
+        let id = *draft.model.disputes.keys().next().unwrap();
+        draft.put(Change::ForgetDispute(id));
+        Ok::<_, ()>(())
+    };
+    world.writer.transact("timer", forget).await.unwrap();
+    assert!(world.writer.snapshot().disputes.is_empty());
+    assert_eq!(read().await, before);
+    let other = id.replace(".sold.1", ".sold.2");
+    world.get(OPERATOR, &format!("/api/v1/disputes/{other}")).await.refused("E0130");
+}
+
 #[tokio::test]
 async fn an_owner_sees_its_own_statement() {
     let world = world().await;

@@ -16,12 +16,13 @@ use crate::federation::CallError;
 
 /// Longest time that content may take to get going.
 const WITHIN: Duration = Duration::from_secs(600);
+/// Smaller content is sent at once: it is hardly more than the question.
+const ASKED_FROM: u64 = 64 << 10;
 /// Largest result that is fetched.
 const RESULT_MAX: u64 = 4 << 30;
 
 impl Talk {
-    /// Sends what these orders need and the partner was not sent yet. A partner that has it reads it again: each is sent
-    /// once in the life of this controller.
+    /// Brings what these orders need.
     pub(super) async fn send_content(&self, orders: &Orders) -> Result<(), CallError> {
         let mut needed = BTreeSet::new();
         for assignment in &orders.assignments {
@@ -31,13 +32,22 @@ impl Talk {
             needed.extend(assignment.spec.inputs.iter().map(|i| i.digest));
         }
         for digest in needed {
-            if self.sent.contains(digest) {
-                continue;
-            }
-            let Ok(Some(manifest)) = self.blobs.manifest(digest) else {
-                tracing::warn!(%digest, "content that a partner needs is not here");
-                continue;
-            };
+            self.bring(digest).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends content that the partner was not sent yet: each once in the life of this controller. What is large is asked for
+    /// first: it may be there, and the answer was lost, or this controller was started anew.
+    pub(in crate::federation) async fn bring(&self, digest: Digest) -> Result<(), CallError> {
+        if self.sent.contains(digest) {
+            return Ok(());
+        }
+        let Ok(Some(manifest)) = self.blobs.manifest(digest) else {
+            tracing::warn!(%digest, "content that a partner needs is not here");
+            return Ok(());
+        };
+        if manifest.length < ASKED_FROM || !self.is_brought(digest).await? {
             let blobs = self.blobs.clone();
             let chunks = manifest.chunks.clone().into_iter().enumerate();
             let pieces = futures_util::stream::iter(chunks).map(move |(index, chunk)| {
@@ -47,9 +57,18 @@ impl Talk {
             let body = Body::from_stream(pieces);
             let path = format!("content/{digest}");
             self.client()?.send(Method::PUT, &path, "application/octet-stream", body, WITHIN).await?;
-            self.sent.insert(digest);
         }
+        self.sent.insert(digest);
         Ok(())
+    }
+
+    /// Whether the partner has what this controller brought before. One that knows no such question is brought it again.
+    async fn is_brought(&self, digest: Digest) -> Result<bool, CallError> {
+        match self.client()?.get(&format!("content/{digest}/brought")).await {
+            Ok(is_there) => Ok(is_there),
+            Err(CallError::Refused(problem)) if problem.status == 404 => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Fetches results before it is believed that a task has ended: who sees the end finds the results.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chandler_engine::federation::{self, LeaseWord, Orders, Taken};
+use chandler_api::problem::{CONFLICT, Problem};
+use chandler_engine::federation::{self, Demand, LeaseWord, Orders, Taken};
 use chandler_protocol::text::{TEXT_MAX, clean};
 use chandler_protocol::{AssignmentId, HostId};
 use tokio::time::Instant;
@@ -68,6 +69,7 @@ impl Talk {
         for id in federation::unleased(&model, self.partner) {
             failed = failed.and(self.lease(said, id).await);
         }
+        failed = failed.and(self.sizes().await);
         let gone = federation::unheld(&model, self.partner);
         if !gone.is_empty() {
             let by = self.by();
@@ -130,6 +132,48 @@ impl Talk {
             })
             .await;
         Ok(())
+    }
+
+    /// Asks for the sizes that leases shall have. What is not given is decided anew, or stays as it is.
+    async fn sizes(&self) -> Result<(), CallError> {
+        let (partner, by) = (self.partner, self.by());
+        if !federation::is_resized(&self.writer.snapshot(), partner) {
+            let noted = self.writer.transact(&by, move |draft| {
+                federation::resize_all(draft, partner);
+                Ok::<_, ()>(())
+            });
+            let _ = noted.await;
+        }
+        let mut failed = Ok(());
+        for (id, demand) in federation::resizing(&self.writer.snapshot(), partner) {
+            failed = failed.and(self.size(id, demand).await);
+        }
+        failed
+    }
+
+    async fn size(&self, id: AssignmentId, demand: Demand) -> Result<(), CallError> {
+        let answer: Result<LeaseWord, CallError> = self.client()?.put(&format!("leases/{id}"), &demand).await;
+        let (partner, by, turn) = (self.partner, self.by(), demand.turn);
+        match answer {
+            Ok(word) => {
+                let taken = self.writer.transact(&by, move |draft| federation::bought(draft, partner, &word));
+                if let Err(crate::store::Refused::By(why)) = taken.await {
+                    tracing::warn!(%partner, %why, "what a partner says of a lease is not believed");
+                    return Err(CallError::Refused(Box::new(Problem::new(CONFLICT, why))));
+                }
+                Ok(())
+            }
+            // What it has forgotten is asked for again first.
+            Err(CallError::Refused(problem)) if problem.status < 500 && problem.status != 404 => {
+                let told = self.writer.transact(&by, move |draft| {
+                    federation::not_sized(draft, id, turn, &problem.detail);
+                    Ok::<_, ()>(())
+                });
+                let _ = told.await;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Gives capacity back that nothing runs on any more.

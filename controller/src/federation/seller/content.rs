@@ -1,6 +1,7 @@
 //! Content: artifacts and inputs come from the buyer, results go to it.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Json;
 use axum::body::Body;
@@ -20,6 +21,39 @@ use crate::store::blobs::BlobError;
 
 /// Largest content of a buyer.
 const CONTENT_MAX: u64 = 4 << 30;
+
+/// Content of which it is remembered who brought it: the newest of all buyers.
+const BROUGHT_MAX: usize = 4_096;
+
+/// Who brought which content since this controller was started.
+#[derive(Debug, Default)]
+pub struct Brought(Mutex<VecDeque<(PartyId, Digest)>>);
+
+impl Brought {
+    fn all(&self) -> MutexGuard<'_, VecDeque<(PartyId, Digest)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, by: PartyId, digest: Digest) {
+        let mut all = self.all();
+        all.retain(|known| *known != (by, digest));
+        all.push_back((by, digest));
+        let beyond = all.len().saturating_sub(BROUGHT_MAX);
+        all.drain(..beyond);
+    }
+
+    fn has(&self, by: PartyId, digest: Digest) -> bool {
+        self.all().contains(&(by, digest))
+    }
+}
+
+/// Whether this buyer has brought content that is here: it may not have heard the answer. Of what others brought nothing is
+/// said: who names content has to have it.
+pub(super) async fn brought(State(desk): State<Arc<Desk>>, peer: Peer, Path(digest): Path<String>) -> Answer<bool> {
+    peer.buying()?;
+    let digest = digest_of(&digest)?;
+    Ok(Json(desk.brought.has(peer.party, digest) && desk.blobs.has(digest)))
+}
 
 /// Takes in content. What is there already is read again: who names content has to have it.
 pub(super) async fn take(
@@ -42,6 +76,7 @@ pub(super) async fn take(
         received.push(&piece).map_err(|e| not_kept(&e))?;
     }
     received.finish().map_err(|e| not_kept(&e))?;
+    desk.brought.note(peer.party, digest);
     Ok(Json(true))
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use chandler_api::problem::{BAD_REQUEST, CONFLICT, FieldError, NO_CAPACITY, Problem};
+use chandler_api::problem::{BAD_REQUEST, CONFLICT, FieldError, NO_CAPACITY, NOT_FOUND, Problem};
 use chandler_engine::federation::{self, Demand, Lease, LeaseWord, Party, Side, Unsold};
 use chandler_protocol::text::{TEXT_MAX, clean};
 use chandler_protocol::{AssignmentId, Timestamp};
@@ -46,6 +46,7 @@ fn refusal(unsold: Unsold) -> Refusal {
         Unsold::Other => Problem::new(CONFLICT, "this id was used for another demand: draw a new one").into(),
         Unsold::Over(why) => Problem::new(CONFLICT, format!("the lease of this id is over: {why}")).into(),
         Unsold::NothingFits(why) => Problem::new(NO_CAPACITY, why).into(),
+        Unsold::Unknown => Problem::new(NOT_FOUND, "there is no lease of this id: ask for one first").into(),
         Unsold::NoMarket => Problem::new(NO_CAPACITY, "nothing is sold here").into(),
     }
 }
@@ -63,6 +64,8 @@ pub(super) fn word(lease: &Lease, now: Timestamp) -> LeaseWord {
         id: lease.id,
         host: lease.host,
         capacity: lease.capacity,
+        epoch: lease.watch.size.from,
+        turn: lease.watch.size.turn,
         rates: lease.rates,
         state: lease.state,
         ends_in: lease.ends_at.map(|at| at.since(now)),

@@ -110,7 +110,10 @@ async fn steps(tx: &mut SqliteConnection) -> Result<Paired<Posting>, StoreError>
         let entry_of = Entry { account, amount: MicroMoney(entry.try_get(3)?) };
         posted.entry((entry.try_get(0)?, entry.try_get(1)?)).or_default().push(entry_of);
     }
-    let bodies: Vec<String> = sqlx::query_scalar("SELECT body FROM disputes").fetch_all(&mut *tx).await?;
+    let bodies: Vec<String> =
+        sqlx::query_scalar("SELECT body FROM disputes UNION ALL SELECT body FROM settled_disputes")
+            .fetch_all(&mut *tx)
+            .await?;
     let mut pairs = Vec::with_capacity(posted.len());
     for body in bodies {
         let dispute: Dispute = Json.decode(&body)?;

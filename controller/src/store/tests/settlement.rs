@@ -10,7 +10,7 @@ use chandler_engine::model::Change;
 use chandler_protocol::{AssignmentId, MicroMoney, PartyId, Timestamp};
 
 use super::super::sqlite::SqliteStore;
-use super::super::{Store, StoreError};
+use super::super::{Settled, Store, StoreError};
 use super::{tamper, usage};
 
 const PARTNER: PartyId = PartyId::from_random([8; 10]);
@@ -93,6 +93,33 @@ async fn contested_money_is_posted_once(store: &dyn Store) {
     assert_eq!((after.postings, after.held), (before.postings + 4, MicroMoney(0)));
     assert_eq!(after.payable.0, held.payable.0 + 300);
     assert_eq!(store.load().await.unwrap().disputes.len(), 3);
+    what_was_settled_is_out_of_memory_and_still_there(store, &open).await;
+}
+
+async fn what_was_settled_is_out_of_memory_and_still_there(store: &dyn Store, all: &[Dispute]) {
+    let before = store.ledger().await.unwrap();
+    let wanted = |wanted: Settled| async move {
+        store.settled_disputes(&wanted).await.unwrap().iter().map(|d| d.id.receipt).collect::<Vec<_>>()
+    };
+    let everything = || Settled::all(10);
+    assert_eq!(wanted(everything()).await, [0; 0]);
+    let ids = [all[0].id, all[2].id];
+    store.commit(9, &ids.map(Change::ForgetDispute)).await.unwrap();
+    let left: Vec<_> = store.load().await.unwrap().disputes.values().map(|d| d.id).collect();
+    assert_eq!(left, [all[1].id]);
+    assert_eq!(store.ledger().await.unwrap(), before, "what it posted is in the books, and found right");
+    let kept = store.settled_disputes(&everything()).await.unwrap();
+    assert_eq!((kept[0].id, kept[0].evidence[0].text.as_str(), kept[0].decided.is_some()), (all[0].id, "look", true));
+    assert_eq!(wanted(everything()).await, [1, 3]);
+    assert_eq!(wanted(Settled::all(1)).await, [1]);
+    assert_eq!(wanted(Settled { after: Some(all[0].id), ..everything() }).await, [3]);
+    assert_eq!(wanted(Settled { to: Some(all[0].id), ..everything() }).await, [1]);
+    assert_eq!(wanted(Settled::with(PARTNER, Some(all[0].id), 10)).await, [3]);
+    assert_eq!(wanted(Settled::with(OWNER, None, 10)).await, [0; 0]);
+    let posted = |from, to| Settled { posted: Some((Timestamp(from), Timestamp(to))), ..everything() };
+    assert_eq!(wanted(posted(1, 2)).await, [1, 3], "contested then");
+    assert_eq!(wanted(posted(2, 4)).await, [1], "decided then");
+    assert_eq!(wanted(posted(4, 9)).await, [0; 0]);
 }
 
 #[tokio::test]

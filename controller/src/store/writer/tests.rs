@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use chandler_engine::event::{Event, Noun};
 use chandler_engine::federation::Side;
+use chandler_engine::finance::dispute::Dispute;
 use chandler_engine::finance::receipt::Receipt;
 use chandler_engine::finance::{LedgerCheck, UsageRow};
 use chandler_engine::market::clearing::Clearing;
@@ -16,8 +17,8 @@ use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::store::EventFilter;
 use crate::store::memory::MemoryStore;
+use crate::store::{EventFilter, Settled};
 use crate::world::{SystemClock, SystemRandom};
 
 /// A store that can be told to fail, and that commits only when it has a permit.
@@ -103,6 +104,10 @@ impl Store for Moody {
 
     async fn earned(&self, owner: PartyId, from: Timestamp, to: Timestamp) -> Result<Vec<UsageRow>, StoreError> {
         self.inner.earned(owner, from, to).await
+    }
+
+    async fn settled_disputes(&self, wanted: &Settled) -> Result<Vec<Dispute>, StoreError> {
+        self.inner.settled_disputes(wanted).await
     }
 
     async fn ledger(&self) -> Result<LedgerCheck, StoreError> {

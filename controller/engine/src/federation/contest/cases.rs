@@ -291,6 +291,27 @@ fn the_timer_brings_both_to_the_same() {
 }
 
 #[test]
+fn what_was_settled_is_forgotten_after_two_months_and_its_sums_are_not() {
+    let mut two = Two::disputed();
+    two.says(true, 0).unwrap();
+    two.talk();
+    two.talk();
+    assert_eq!(two.states(), ["closed", "closed"]);
+    let (sums, day) = (two.sums(), 86_400_000_000);
+    for model in [&mut two.seller, &mut two.buyer] {
+        assert_eq!((work(model, 61 * day, "timer", sweep), model.disputes.len()), (0, 1));
+        assert_eq!((work(model, 63 * day, "timer", sweep), model.disputes.len()), (1, 0));
+    }
+    assert_eq!(two.sums(), sums);
+    // Nobody begins it again.
+    two.now = 64 * day;
+    two.talk();
+    two.talk();
+    assert!(two.seller.disputes.is_empty() && two.buyer.disputes.is_empty());
+    assert_eq!(two.sums(), sums);
+}
+
+#[test]
 fn a_buyer_from_a_backup_pays_what_it_does_not_know_to_be_contested() {
     let mut two = Two::disputed();
     let chain = Chain { told: 2, ..two.buyer.chains[&(SELLER, Side::Bought)].as_ref().clone() };

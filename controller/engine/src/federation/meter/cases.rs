@@ -35,6 +35,8 @@ fn buy(place: &mut Place, n: u8, gpus: u32) -> Result<Lease, Unsold> {
         wanted: Capacity { cpu: MilliCpu(1_000), memory: Bytes(1 << 30), gpus },
         cap: MicroMoney(1_000_000_000),
         candidates: vec![Qualified { host: host(1), extra: MicroMoney(0) }],
+        epoch: 0,
+        turn: 0,
     };
     place.step(|draft| reserve(draft, &partner(), lease(n), &demand)).map(|(lease, _)| lease)
 }

@@ -72,6 +72,8 @@ impl Place {
             wanted: Capacity { cpu: MilliCpu(1_000), memory: Bytes(1 << 30), gpus: 0 },
             cap: MicroMoney(1_000_000_000),
             candidates,
+            epoch: 0,
+            turn: 0,
         };
         let (sold, _) = self.step(|draft| reserve(draft, &partner(), lease(n), &demand)).unwrap();
         sold.host.as_bytes()[0]
@@ -307,6 +309,8 @@ mod bought {
             id: lease(10),
             host: host(1),
             capacity: Capacity { cpu: MilliCpu(1_000), memory: Bytes(1 << 30), gpus: 0 },
+            epoch: 0,
+            turn: 0,
             rates: RATES,
             state: LeaseState::Active,
             ends_in: None,

@@ -233,6 +233,8 @@ fn a_lease_that_came_back_is_given_again_where_it_is() {
         wanted: CAPACITY,
         cap: MicroMoney(0),
         candidates: vec![Qualified { host, extra: MicroMoney(0) }],
+        epoch: 0,
+        turn: 0,
     };
     let mut ask = |host| work(&mut model, 61, |draft| reserve(draft, &partner(), LEASE, &demand(host))).0;
     assert_eq!(ask(other), Err(Unsold::Other));

@@ -31,6 +31,8 @@ fn buy(place: &mut Place, n: u8, cpu: u32) -> Result<Lease, String> {
         wanted: Capacity { cpu: MilliCpu(cpu), memory: Bytes(1 << 20), gpus: 0 },
         cap: MicroMoney(1_000_000),
         candidates: vec![Qualified { host: host(1), extra: MicroMoney(0) }],
+        epoch: 0,
+        turn: 0,
     };
     let bought = place.step(|draft| {
         let bought = reserve(draft, &partner(), lease(n), &demand)?;

@@ -7,8 +7,8 @@ use chandler_protocol::{AssignmentId, HostId, Micros, PartyId, Timestamp};
 
 use super::super::{
     HostNews, LeaseState, News, Orders, Side, believed, bought, contested, demand, forgotten, given_back, heard,
-    not_given_again, not_taken, receive, reclaimed, refuse, supply, unheld, unknown, unleased, unused, wanted, watched,
-    words,
+    is_resized, not_given_again, not_sized, not_taken, receive, reclaimed, refuse, resize_all, resizing, supply,
+    unheld, unknown, unleased, unused, wanted, watched, words,
 };
 use super::controller::{Controller, domain};
 use super::wire::{About, Ask, Reply};
@@ -73,6 +73,10 @@ impl Controller {
             let decided = self.disk.decisions.get(&assignment.decision);
             all.extend(demand(&self.model, assignment, decided.map(AsRef::as_ref)).map(|d| Ask::Lease(id, d)));
         }
+        if !is_resized(&self.model, seller) {
+            self.transact(|draft| resize_all(draft, seller));
+        }
+        all.extend(resizing(&self.model, seller).into_iter().map(|(id, demand)| Ask::Size(id, demand)));
         let gone = unheld(&self.model, seller);
         if !gone.is_empty() {
             self.transact(|draft| {
@@ -143,6 +147,12 @@ impl Controller {
                 }
             }),
             Reply::Lease(id, Err(why)) => return self.not_given(talk, id, &why),
+            Reply::Size(_, _, Ok(word)) => self.transact(|draft| {
+                let _ = bought(draft, seller, &word);
+            }),
+            // What its seller has forgotten is asked for again first.
+            Reply::Size(_, _, Err(why)) if why == "Unknown" => {}
+            Reply::Size(id, turn, Err(why)) => self.transact(|draft| not_sized(draft, id, turn, &why)),
             Reply::Ended(id) => self.transact(|draft| given_back(draft, id, "given back")),
             Reply::Holds(host, orders, Ok(taken)) if taken.generation == orders.generation => {
                 // What was refused is said again soon: it may have passed.

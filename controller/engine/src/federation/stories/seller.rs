@@ -23,6 +23,8 @@ fn word(lease: &Lease, now: Timestamp) -> LeaseWord {
         id: lease.id,
         host: lease.host,
         capacity: lease.capacity,
+        epoch: lease.watch.size.from,
+        turn: lease.watch.size.turn,
         rates: lease.rates,
         state: lease.state,
         ends_in: lease.ends_at.map(|at| at.since(now)),
@@ -49,6 +51,14 @@ impl Controller {
                     reserve(draft, &partner, id, &demand)
                 });
                 Reply::Lease(id, made.map(|(lease, _)| word(&lease, now)).map_err(|why| format!("{why:?}")))
+            }
+            Ask::Size(id, demand) => {
+                let turn = demand.turn;
+                let made = self.transact(|draft| {
+                    let partner = draft.model.partners.get(&buyer).cloned().ok_or(Unsold::NoMarket)?;
+                    reserve(draft, &partner, id, &demand)
+                });
+                Reply::Size(id, turn, made.map(|(lease, _)| word(&lease, now)).map_err(|why| format!("{why:?}")))
             }
             Ask::End(id) => {
                 let is_mine = self.model.leases.get(&id).is_some_and(|l| l.side == Side::Sold && l.partner == buyer);

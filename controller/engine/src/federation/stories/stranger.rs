@@ -55,6 +55,8 @@ fn a_partner_is_not_believed_about_what_is_not_its_own() {
                     id: *id,
                     host: one.host,
                     capacity: Default::default(),
+                    epoch: 0,
+                    turn: 0,
                     rates: Default::default(),
                     state: LeaseState::Closed,
                     ends_in: None,

@@ -14,6 +14,8 @@ pub(super) enum Ask {
     Catalogue,
     News,
     Lease(AssignmentId, Demand),
+    /// Another size of a lease.
+    Size(AssignmentId, Demand),
     End(AssignmentId),
     Orders(HostId, Orders),
     Grant(HostId, LeaseGrant),
@@ -32,6 +34,8 @@ pub(super) enum Reply {
     Catalogue(Catalogue),
     News(News),
     Lease(AssignmentId, Result<LeaseWord, String>),
+    /// Which demand it was, and the answer.
+    Size(AssignmentId, u64, Result<LeaseWord, String>),
     Ended(AssignmentId),
     Holds(HostId, Orders, Result<Taken, String>),
     Receipts {
@@ -51,6 +55,7 @@ pub(super) enum About {
     Catalogue,
     News,
     Lease(AssignmentId),
+    Size(AssignmentId),
     End(AssignmentId),
     Orders(HostId),
     Grant(HostId, u64),
@@ -67,6 +72,7 @@ impl Ask {
             Self::Catalogue => About::Catalogue,
             Self::News => About::News,
             Self::Lease(id, _) => About::Lease(*id),
+            Self::Size(id, _) => About::Size(*id),
             Self::End(id) => About::End(*id),
             Self::Orders(host, _) => About::Orders(*host),
             Self::Grant(host, grant) => About::Grant(*host, grant.nonce),

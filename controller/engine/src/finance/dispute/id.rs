@@ -14,6 +14,13 @@ pub struct DisputeId {
     pub receipt: u64,
 }
 
+impl DisputeId {
+    /// As stores name it.
+    pub fn key(&self) -> String {
+        format!("{}/{}/{}", self.partner, if self.ours { "ours" } else { "theirs" }, self.receipt)
+    }
+}
+
 impl std::fmt::Display for DisputeId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}.{}", self.partner, if self.ours { "sold" } else { "bought" }, self.receipt)
