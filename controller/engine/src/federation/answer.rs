@@ -56,6 +56,8 @@ mod tests {
             wanted,
             cap: MicroMoney(500),
             candidates: [2, 3].map(|n| Qualified { host: host(n), extra: MicroMoney(0) }).to_vec(),
+            epoch: 0,
+            turn: 0,
         };
         let mut word = LeaseWord {
             id: ID,
@@ -68,6 +70,8 @@ mod tests {
             reason: String::new(),
             price_notice: Micros::ZERO,
             next: None,
+            epoch: 0,
+            turn: 0,
         };
         change(&mut word);
         answers(ID, &demand, &word).err().unwrap_or_default()

@@ -17,6 +17,7 @@ use crate::event::Noun;
 use crate::finance::AMOUNT_MAX;
 use crate::fleet::{Capacity, Host, LotTerms};
 use crate::fulfilment;
+use crate::market::clearing::Hourly;
 use crate::model::Model;
 use crate::movement::{Move, MoveKind};
 use crate::placement::{Decision, HOURS_PER_MONTH};
@@ -50,11 +51,15 @@ pub fn demand(model: &Model, assignment: &Assignment, decided: Option<&Decision>
         hosts.clear();
     }
     hosts.insert(assignment.host);
+    // The place was chosen for what was posted: for more than the dearest of them another might have been.
+    let named = decided.into_iter().flat_map(|d| &d.candidates).filter(|c| hosts.contains(&c.host)).map(|c| c.rates);
+    let hour = Hourly::new(assignment.reserved);
+    let reckoned = named.map(|rates| hour.cost(rates)).fold(hour.cost(assignment.rates), MicroMoney::max);
     Some(Demand {
         service: service.id,
         label: service.name.clone(),
         wanted: assignment.reserved,
-        cap: cap(model, service, assignment),
+        cap: cap(model, service, assignment).min(reckoned),
         candidates: hosts.into_iter().map(|host| Qualified { host, extra: MicroMoney(0) }).collect(),
         epoch: 0,
         turn: 0,

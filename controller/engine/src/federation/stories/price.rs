@@ -2,12 +2,14 @@
 
 use chandler_protocol::{MicroMoney, Micros};
 
-use super::super::Side;
+use super::super::{Market, Side};
 use super::check;
 use super::controller::{host, party};
 use super::wire::Reply;
 use super::world::World;
 use super::{FEW, done, ordered, stateful};
+use crate::market::clearing::{Hourly, Rule};
+use crate::site::Rates;
 
 /// What is paid for what runs stays what was agreed, whatever is posted, or said of the lease, later.
 #[test]
@@ -66,5 +68,34 @@ fn nobody_pays_more_than_the_order_allows() {
         assert!(world.places("notes") != [host(11)], "seed {seed}");
         check::books(&world, 0, 1);
         check::orphans(&world, 0, 1);
+    }
+}
+
+/// The only seller of a market with the second score would be paid the buyer's limit: without one in the order, that is what
+/// the dearest of the places costs that were chosen among.
+#[test]
+fn who_is_alone_in_a_market_of_second_scores_is_paid_what_was_reckoned_with() {
+    for (alone, dearest) in [(true, 10_000), (false, 20_000)] {
+        let mut world = World::new(0);
+        world.controllers[1].transact(|draft| {
+            let market = draft.model.market[&()].as_ref().clone();
+            draft.put(Market { rule: Rule::SecondScore, ..market });
+        });
+        if alone {
+            world.controllers[1].withdraw(12);
+        }
+        for _ in 0..8 {
+            world.tick(1);
+        }
+        ordered(&mut world, |_| {});
+        for _ in 0..20 {
+            world.tick(1);
+        }
+        done(&world);
+        let lease = world.controllers[0].model.leases.values().find(|l| l.is_open()).unwrap().clone();
+        let hour = Hourly::new(lease.capacity);
+        let posted = Rates { core_hour: MicroMoney(dearest), gib_hour: MicroMoney(7), gpu_hour: MicroMoney(0) };
+        assert_eq!(lease.host, host(11));
+        assert!(hour.cost(lease.rates) <= hour.cost(posted), "{:?} for a lease of {dearest}", lease.rates);
     }
 }
