@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use chandler_protocol::join::JoinString;
@@ -126,6 +126,8 @@ pub(crate) struct Shared {
     pub(crate) time: Arc<TrustedTime>,
     pub(crate) instance: [u8; 16],
     pub(crate) starts: u64,
+    /// A controller has said what shall run since this agent began.
+    pub(crate) heard: AtomicBool,
     pub(crate) started: Micros,
     /// Told whenever there may be something to say to the controller.
     pub(crate) wake: Arc<Notify>,
@@ -230,6 +232,10 @@ impl Shared {
         }
         self.change_link(|l| (l.disk_error, l.refused) = (None, refused));
         self.publish(&mut orders, merged.next);
+        if !self.heard.swap(true, Ordering::Relaxed) {
+            // Only now that every supervisor has its word: what is still remembered holds.
+            orders.told.values().for_each(|sender| sender.send_modify(|_| {}));
+        }
     }
 
     /// Takes the desired state that the disk did not take, if there still is one.
@@ -482,6 +488,7 @@ async fn begin(config: Config, world: World) -> Result<Arc<Shared>, AgentError> 
         time,
         instance,
         starts,
+        heard: AtomicBool::new(false),
         started,
     }))
 }

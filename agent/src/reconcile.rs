@@ -108,6 +108,9 @@ pub struct Local {
     pub lacks_front: bool,
     /// The owner of this computer gives no room for it now.
     pub withheld: bool,
+    /// The order is from the disk: no controller has been heard since this agent began. The disk may be an old image, and
+    /// the state have long been this copy's own: nothing is written over it, or deleted, because of that.
+    pub remembered: bool,
 }
 
 impl Local {
@@ -161,6 +164,7 @@ pub fn plan(wanted: &Assignment, local: &Local, now: Micros) -> Step {
         Target::Stopped | Target::Wiped | Target::Seal { .. } | Target::Receive(_) if is_running => Step::Stop,
         Target::Stopped => Step::Rest,
         Target::Wiped if local.wiped => Step::Rest,
+        Target::Wiped | Target::Receive(_) if local.remembered => Step::Rest,
         Target::Wiped => or_wait(Step::Wipe),
         Target::Seal { attempt } if local.custody.sealed(attempt).is_some() => Step::Rest,
         Target::Seal { attempt } => or_wait(Step::Seal(attempt)),

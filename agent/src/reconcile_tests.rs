@@ -57,6 +57,10 @@ fn plans() {
     let later = Micros::from_secs(101);
     let waits = |local: &Local| Local { retry_at: Some(later), ..local.clone() };
     let withheld = |local: &Local| Local { withheld: true, ..local.clone() };
+    let remembered = |local: &Local| Local { remembered: true, ..local.clone() };
+    let order =
+        Receive { attempt: 1, source: id(2), host: chandler_protocol::HostId::from_random([3; 10]), rate_max: None };
+    let (receive, receives) = (Target::Receive(order), Step::Receive(order));
     let due = Local { retry_at: Some(now), ..ready.clone() };
     let ended = Local { ended: Some(Exit::Code(1)), ready: true, ..Local::default() };
     let collected = Local { collected: true, ..ended.clone() };
@@ -96,6 +100,10 @@ fn plans() {
         (Running, &task, withheld(&collected), Step::Rest),
         (Stopped, &service, withheld(&runs(&service)), Step::Stop),
         (Wiped, &service, withheld(&none), Step::Wipe),
+        (Wiped, &service, remembered(&none), Step::Rest),
+        (Wiped, &service, remembered(&runs(&service)), Step::Stop),
+        (receive, &service, remembered(&ready), Step::Rest),
+        (receive, &service, ready.clone(), receives),
     ];
     for (row, (target, spec, local, expect)) in table.into_iter().enumerate() {
         let wanted = Assignment { id: id(1), epoch: 1, target, spec: spec.clone() };

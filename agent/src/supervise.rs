@@ -1,6 +1,7 @@
 //! One assignment's life on this computer: asks the planner what is next and does it, for ever.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chandler_protocol::state::{Assignment, Exit, Failure, Health, ObservedAssignment, OutputFile, Phase, Target};
@@ -196,6 +197,7 @@ impl Supervisor {
     async fn step(&mut self) -> Option<()> {
         self.take_order();
         self.local.withheld = self.shared.owner.withholds(self.id);
+        self.local.remembered = !self.shared.heard.load(Ordering::Relaxed);
         self.take_lease();
         self.local.ready = self.missing().is_empty();
         self.local.lacks_front = self.shared.world.fronts.missing(&self.wanted.spec).is_some();

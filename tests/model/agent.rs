@@ -197,9 +197,9 @@ impl World {
         let machine = self.machine_mut(who);
         machine.running = false;
         machine.custody = custody.rebooted();
-        // A copy of a state is not taken up again before the controller has said once more that it is wanted: the disk
-        // may have forgotten that the state has long been this copy's own.
-        let waits = matches!(order, Order::Receive(_)) && fault != Some(Fault::ReceiveResumed);
+        // A state is not received over what is there, nor deleted, before the controller has said once more that it shall
+        // be: the disk may have forgotten that the state has long been this copy's own.
+        let waits = matches!(order, Order::Receive(_) | Order::Wiped) && fault != Some(Fault::ReceiveResumed);
         machine.order = if waits { Order::Stopped } else { order };
         machine.start += 1;
         machine.state = machine.written.take().unwrap_or(machine.state);

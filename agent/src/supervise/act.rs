@@ -45,8 +45,8 @@ impl Supervisor {
                     let again = self.local.retry_at.unwrap_or(Micros::ZERO);
                     return self.wait(again).await;
                 }
-                let phase = if self.wanted.target == Target::Wiped { Phase::Wiped } else { Phase::Stopped };
-                self.show_phase(phase, "");
+                let is_gone = self.wanted.target == Target::Wiped && self.local.wiped;
+                self.show_phase(if is_gone { Phase::Wiped } else { Phase::Stopped }, "");
             }
             Target::Seal { attempt } => match custody.sealed(attempt) {
                 Some(sealed) => {
@@ -56,6 +56,9 @@ impl Supervisor {
                 }
                 None => self.show_phase(Phase::Stopped, ""),
             },
+            Target::Receive(_) if self.local.remembered => {
+                self.show_phase(Phase::Stopped, "waits for its controller to say again that it receives a state");
+            }
             Target::Receive(_) => {
                 let phase = custody.received.map_or(Phase::Stopped, Phase::Verified);
                 self.show_phase(phase, "");
