@@ -310,3 +310,29 @@ fn hashes_stay_what_they_are() {
         ]
     );
 }
+
+/// Only as many lots are put in order as the record holds: those are the right ones, wherever equal scores begin and end.
+#[test]
+fn of_many_lots_the_first_hundred_are_kept_in_order() {
+    for cuts in [[60, 255], [90, 199], [100, 200], [1, 2], [255, 255], [0, 150]] {
+        let lots: Vec<_> =
+            (1..=250_u8).map(|n| lot(n, 500 + i64::from(n > cuts[0]) + i64::from(n > cuts[1]))).collect();
+        let all: Vec<_> = (1..=250_u8).map(|n| (n, 0)).collect();
+        let wanted = demand(5_000, &all);
+        let book = Book::open(lots);
+        let (call, record) = (call(PostedRate), cleared_in(&book, &wanted));
+        let mut expected: Vec<_> = book
+            .lots()
+            .iter()
+            .map(|o| (o.lot.rates.core_hour, super::rank::tie(call.seed, &wanted, o.lot.offer), o.lot.host))
+            .collect();
+        expected.sort_unstable();
+        let kept: Vec<_> = record.ranked.iter().map(|c| c.lot.host).collect();
+        let first: Vec<_> = expected.iter().take(super::KEPT).map(|(.., host)| *host).collect();
+        assert_eq!(kept, first, "cut at {cuts:?}");
+    }
+}
+
+fn cleared_in(book: &Book, demand: &Demand) -> Clearing {
+    clear(&call(PostedRate), demand, book).unwrap()
+}

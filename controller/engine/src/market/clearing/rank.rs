@@ -131,13 +131,25 @@ fn qualify<'b>(
 }
 
 /// Puts the lots that fit in order: by score, then by the tie's digest, then by machine (lots of one offer share a
-/// digest). Equal scores are put in order only as far down as it matters.
+/// digest). They are put in order only as far down as it matters: of ten thousand lots a hundred are looked at.
 fn rank(call: &Call, demand: &Demand, judged: &mut Judged<'_>) {
-    judged.fits.sort_unstable_by(|a, b| a.score.cmp(&b.score).then_with(|| by_place(a, b)));
+    let order = |a: &Scored<'_>, b: &Scored<'_>| a.score.cmp(&b.score).then_with(|| by_place(a, b));
+    let all = judged.fits.len();
+    let mut sorted = all.min(2 * KEPT);
+    if sorted < all {
+        judged.fits.select_nth_unstable_by(sorted, order);
+    }
+    judged.fits[..sorted].sort_unstable_by(order);
     let mut begin = 0;
-    while begin < judged.fits.len() && (begin < KEPT || judged.runner_up.is_none()) {
-        let score = judged.fits[begin].score;
-        let same = judged.fits[begin..].partition_point(|s| s.score == score);
+    while begin < all && (begin < KEPT || judged.runner_up.is_none()) {
+        let score = judged.fits.get(begin).filter(|_| begin < sorted).map(|s| s.score);
+        let same = judged.fits[begin..sorted].partition_point(|s| Some(s.score) == score);
+        if begin + same == sorted && sorted < all {
+            // The next one may have the same score; what stands before this one is in its place.
+            judged.fits[begin..].sort_unstable_by(order);
+            sorted = all;
+            continue;
+        }
         let run = &mut judged.fits[begin..begin + same];
         if run.len() > 1 {
             run.sort_by_cached_key(|s| (tie(call.seed, demand, s.opened.lot.offer), s.opened.lot.host));
