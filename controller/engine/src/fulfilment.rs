@@ -15,4 +15,4 @@ pub(crate) use admit::unserved;
 pub use admit::{admit, cancel};
 pub(crate) use advance::note_failure;
 pub use advance::{advance, observe};
-pub use stray::{STRAY_FOR, Stray, stray_orders, strays};
+pub use stray::{Stray, stray_orders, strays};

@@ -89,6 +89,7 @@ impl Tongue for Disorder {
                 told = older;
             }
             if n % FORGOTTEN == FORGOTTEN - 1 {
+                // The fault itself: whoever asked has given up by then.
                 tokio::time::sleep(TOO_LONG).await;
             } else if n % HELD == HELD - 1 && self.overtaken(OVERTAKEN).await {
                 self.held.fetch_add(1, Ordering::Relaxed);

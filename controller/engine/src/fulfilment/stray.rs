@@ -21,7 +21,7 @@ use crate::event::Noun;
 use crate::model::Model;
 
 /// How long a stray runs on, for whoever wants it to say so: as long as a lease that came back is held for its buyer.
-pub const STRAY_FOR: Micros = Micros::from_secs(600);
+const STRAY_FOR: Micros = Micros::from_secs(600);
 /// Most strays of one host that are known at a time: the rest is looked at when these have stopped.
 const STRAYS_MAX: usize = 1_024;
 
@@ -51,8 +51,8 @@ pub fn strays(draft: &mut Draft<'_>, host: HostId, observed: &[ObservedAssignmen
     }
     for seen in found.into_iter().filter(|seen| known.iter().all(|(id, _)| *id != seen.id)).take(room) {
         draft.model.strays.insert(seen.id, Stray { host, epoch: seen.epoch, since: draft.now });
-        let text = "runs here, and no record names it, as after a restore from a backup: unless somebody asks for it, it is \
-                    stopped in 10 min";
+        let text = "runs here or waits to, and no record names it, as after a restore from a backup: unless somebody asks \
+                    for it, it is stopped in 10 min";
         tell(draft, host, seen.id, text);
     }
 }

@@ -15,7 +15,7 @@ use chandler_protocol::lease::LeaseGrant;
 use chandler_protocol::state::{ObservedAssignment, Phase};
 use chandler_protocol::way::ObservedWays;
 use chandler_protocol::{AssignmentId, HostId, Micros, PartyId, Timestamp};
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
 use super::{Talk, advance, hosts_of};
@@ -26,6 +26,8 @@ use crate::link::{bounded_observed, enter_ways};
 const WAIT: Duration = Duration::from_secs(2);
 /// How often the way to a partner is measured.
 const MEASURE: Duration = Duration::from_secs(5);
+/// Hosts that are told of their leases at the same time.
+const GIVEN_AT_ONCE: usize = 256;
 /// Hosts in one answer that are looked at.
 const HOSTS_MAX: usize = 100_000;
 
@@ -116,14 +118,16 @@ impl Talk {
     /// asked for again.
     async fn give(&self, grants: Vec<(HostId, LeaseGrant)>) -> Result<(), CallError> {
         let client = self.client()?;
-        let all = grants.iter().map(|(host, grant)| {
+        let all = grants.into_iter().map(|(host, grant)| {
             let client = client.clone();
-            async move { client.post::<_, bool>(&format!("hosts/{host}/grants"), grant).await }
+            async move { client.post::<_, bool>(&format!("hosts/{host}/grants"), &grant).await }
         });
-        for given in join_all(all).await {
-            given?;
+        let mut given = futures_util::stream::iter(all).buffer_unordered(GIVEN_AT_ONCE);
+        let mut failed = Ok(());
+        while let Some(one) = given.next().await {
+            failed = failed.and(one.map(|_| ()));
         }
-        Ok(())
+        failed
     }
 
     /// The partner cannot be reached: its hosts are not heard any more.
